@@ -1,0 +1,62 @@
+"""`vitrina decide`, `replay` and `read-out`: asking the loop by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import vitrina
+from vitrina.cli.output import HERE, Common, progress, show
+
+__all__ = ["decide", "read_out", "replay"]
+
+
+def decide(
+    *,
+    placement: Annotated[str, Parameter(help="Where the decision will be shown.")],
+    user: Annotated[str, Parameter(help="The person's userId.")] = "",
+    anonymous: Annotated[str, Parameter(help="The person's anonymousId.")] = "",
+    slots: Annotated[int | None, Parameter(help="How many items; default: as the placement says.")] = None,
+    explain: Annotated[bool, Parameter(negative="", help="Add the reasons in words.")] = False,
+    preview: Annotated[bool, Parameter(negative="", help="Neither log it for learning nor count it.")] = False,
+    common: Common = HERE,
+) -> None:
+    """Make one decision, exactly as the HTTP API would."""
+    with vitrina.open(common.workspace) as workspace:
+        answer = workspace.decide(
+            placement=placement,
+            user_id=user or None,
+            anonymous_id=anonymous or None,
+            slots=slots,
+            explain=explain,
+            preview=preview,
+        )
+    show(answer, common)
+
+
+def replay(
+    *,
+    since: Annotated[datetime, Parameter(name="--from", help="The first moment that is asked about.")],
+    until: Annotated[datetime | None, Parameter(help="The first moment that is not; default: the last event.")] = None,
+    items: Annotated[int, Parameter(help="How many products are asked for before each order.")] = 10,
+    common: Common = HERE,
+) -> None:
+    """Walk an imported history through the decision path and say how well it foresaw each order.
+
+    Time goes forward, each answer uses only what was known by then, and nothing is learned from it.
+    """
+    with vitrina.open(common.workspace) as workspace, progress("Replaying") as advance:
+        result = workspace.replay(since=since, until=until, items=items, progress=advance)
+    show(result, common)
+
+
+def read_out(placement: str, *, common: Common = HERE) -> None:
+    """Say what personalising a placement was worth, against the people in its holdout.
+
+    Args:
+        placement: the placement's id.
+    """
+    with vitrina.open(common.workspace) as workspace:
+        show(workspace.read_out(placement), common)

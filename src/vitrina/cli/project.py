@@ -1,0 +1,59 @@
+"""`vitrina init`, `doctor` and `summary`: making a workspace and looking at it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import vitrina
+from vitrina.cli.output import HERE, Common, show
+
+__all__ = ["doctor", "init", "summary"]
+
+
+def init(
+    directory: Path,
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="Ask nothing: take what is given and the defaults.")] = False,
+    currency: Annotated[str, Parameter(help="The currency figures are shown in (ISO 4217).")] = "EUR",
+    time_zone: Annotated[str, Parameter(help="The time zone in which a day begins (IANA name).")] = "UTC",
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make a workspace: settings with comments, a store and a lake.
+
+    Args:
+        directory: the folder to make it in; it may exist if it holds no workspace yet.
+    """
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        currency = _answer("Currency", currency)
+        time_zone = _answer("Time zone", time_zone)
+    workspace = vitrina.init(directory, currency=currency, time_zone=time_zone)
+    workspace.close()
+    show({"workspace": str(directory.resolve())}, Common(directory, as_json))
+
+
+def _answer(question: str, default: str) -> str:
+    sys.stderr.write(f"{question} [{default}]: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() or default
+
+
+def doctor(*, common: Common = HERE) -> None:
+    """Show each setting with where it came from, and check disk, clock, versions, store and lake.
+
+    Ends with code 4 when a check fails.
+    """
+    with vitrina.open(common.workspace) as workspace:
+        report = workspace.doctor()
+    show(report, common)
+    if not report.ok:
+        raise SystemExit(4)
+
+
+def summary(*, common: Common = HERE) -> None:
+    """Show what the workspace holds: events, orders, people, products, money, decisions."""
+    with vitrina.open(common.workspace) as workspace:
+        show(workspace.summary(), common)
