@@ -1,0 +1,179 @@
+"""Settings: `vitrina.toml`, then `VITRINA_…` in the environment. Unknown names are refused with the nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from vitrina.core.errors import UserError
+
+__all__ = ["Setting", "Settings", "load", "settings_table", "template"]
+
+
+def _doc(text: str, **limits: Any) -> Any:
+    return msgspec.Meta(description=text, **limits)
+
+
+class Workspace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shop."""
+
+    name: Annotated[str, _doc("Name of the shop, shown in the console.")] = "My shop"
+    currency: Annotated[str, _doc("ISO 4217 code in which figures are shown.", pattern="^[A-Z]{3}$")] = "EUR"
+    timezone: Annotated[str, _doc("IANA time zone of the console, for example Europe/Berlin.")] = "UTC"
+    locale: Annotated[str, _doc("Language of the console before a person chooses: en or ru.", pattern="^(en|ru)$")] = "en"
+    seed: Annotated[int, _doc("Seed of every random draw; 0 takes one from the machine.", ge=0)] = 0
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where data lie. Paths are relative to the workspace."""
+
+    url: Annotated[str, _doc("SQLAlchemy URL of the store; empty means store.db in the workspace.")] = ""
+    lake: Annotated[str, _doc("Folder of the Delta lake.")] = "lake"
+    drain_seconds: Annotated[float, _doc("Longest time between moves from the inbox to the lake.", gt=0)] = 20.0
+    drain_rows: Annotated[int, _doc("Rows after which a move starts early.", ge=1)] = 100_000
+    compact_files: Annotated[int, _doc("Small files in a partition after which it is compacted.", ge=2)] = 16
+    wal_autocheckpoint: Annotated[int, _doc("SQLite pages between checkpoints.", ge=1)] = 1000
+
+
+class Collect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What comes in."""
+
+    plan: Annotated[str, _doc("Tracking plan mode: observe lets unknown events pass.", pattern="^observe$")] = "observe"
+    waiting_events: Annotated[int, _doc("Events waiting to be stored above which 429 is answered.", ge=1)] = 20_000
+    waiting_bytes: Annotated[int, _doc("Bytes waiting to be stored above which 429 is answered.", ge=1)] = 16_000_000
+    backlog_events: Annotated[int, _doc("Stored events waiting to be folded above which 429 is answered.", ge=1)] = 20_000
+    dedupe_days: Annotated[int, _doc("Days for which repeated message ids are recognised in the store.", ge=1)] = 7
+    bot_clicks_per_minute: Annotated[int, _doc("Clicks in a minute above which a person's clicks stop teaching.", ge=1)] = 20
+
+
+class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How decisions are made."""
+
+    draws: Annotated[int, _doc("Parameter draws in a bank (M).", ge=2)] = 64
+    scale: Annotated[float, _doc("Multiplier v on the posterior standard deviation of the draws.", gt=0)] = 0.2
+    forgetting: Annotated[float, _doc("Share of the prior variance added back per 1,000 outcomes (q).", ge=0)] = 0.002
+    waiting_decisions: Annotated[int, _doc("Decisions waiting to be logged above which 503 is answered.", ge=1)] = 200
+    candidates: Annotated[int, _doc("Offers above which a recommender supplies candidates.", ge=10)] = 500
+    expires_seconds: Annotated[int, _doc("How long a page may keep an answer.", ge=0)] = 300
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP service."""
+
+    host: Annotated[str, _doc("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, _doc("Port to listen on.", ge=0, le=65535)] = 8400
+    switch_interval: Annotated[float, _doc("Seconds a thread may hold the interpreter; 0 leaves Python's default.", ge=0)] = 0.0
+
+
+class Privacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Retention and rights."""
+
+    adult_age: Annotated[int, _doc("Age from which a person may be profiled for advertising.", ge=0, le=30)] = 18
+    events_days: Annotated[int, _doc("Days for which raw events are kept.", ge=1)] = 396
+    decisions_days: Annotated[int, _doc("Days for which decisions are kept.", ge=1)] = 731
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting, by section of `vitrina.toml`."""
+
+    workspace: Workspace = Workspace()
+    storage: Storage = Storage()
+    collect: Collect = Collect()
+    decide: Decide = Decide()
+    service: Service = Service()
+    privacy: Privacy = Privacy()
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One effective setting: `section.name`, its value, its origin (default, file or environment variable), its meaning."""
+
+    name: str
+    value: Any
+    origin: str
+    description: str
+
+
+def _fields() -> Iterator[tuple[str, str, msgspec.inspect.Field]]:
+    for section in msgspec.inspect.type_info(Settings).fields:  # pyright: ignore[reportAttributeAccessIssue]
+        for field in section.type.fields:
+            yield section.name, field.name, field
+
+
+def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
+    known = {(section, name) for section, name, _ in _fields()}
+    sections = {section for section, _ in known}
+    for section, body in table.items():
+        if section not in sections or not isinstance(body, Mapping):
+            _unknown(section, sorted(sections), where, "section")
+        for name in body:
+            if (section, name) not in known:
+                _unknown(f"{section}.{name}", sorted(f"{s}.{n}" for s, n in known), where, "setting")
+
+
+def _unknown(name: str, valid: list[str], where: str, kind: str) -> None:
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
+    raise UserError(
+        f"there is no {kind} {name}.", code="config.unknown", where=where, cure=f"Did you mean {near[0]}?" if near else ""
+    )
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, str]]:
+    """Settings of the workspace and the origin of each (`section.name` → default | file | variable name).
+
+    Raises:
+        UserError: the file isn't TOML, names an unknown setting, or a value is out of range.
+    """
+    environ = os.environ if environ is None else environ
+    where = str(path)
+    table: dict[str, dict[str, Any]] = {}
+    if path.exists():
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"this is not TOML: {error}.", code="config.unreadable", where=where, cure="Correct that line.") from None
+    _refuse_unknown(table, where)
+    origins = {f"{s}.{n}": "file" if n in table.get(s, {}) else "default" for s, n, _ in _fields()}
+    for section, name, _ in _fields():
+        variable = f"VITRINA_{section}_{name}".upper()
+        if variable in environ:
+            table.setdefault(section, {})[name] = environ[variable]
+            origins[f"{section}.{name}"] = variable
+    try:
+        return msgspec.convert(table, Settings, strict=False), origins
+    except msgspec.ValidationError as error:
+        raise UserError(f"{error}.", code="config.invalid", where=where, cure="Correct the value.") from None
+
+
+def settings_table(settings: Settings, origins: Mapping[str, str]) -> list[Setting]:
+    """Every effective setting with its origin and meaning, in the order of the file."""
+    return [
+        Setting(f"{s}.{n}", getattr(getattr(settings, s), n), origins[f"{s}.{n}"], _description(field))
+        for s, n, field in _fields()
+    ]
+
+
+def _description(field: msgspec.inspect.Field) -> str:
+    kind = field.type
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return str((kind.extra_json_schema or {}).get("description", ""))
+    return ""
+
+
+def template(name: str | None = None, currency: str | None = None) -> str:
+    """The text of a commented `vitrina.toml` with every setting at its default."""
+    lines = ["# Settings of this workspace. A line that begins with # shows the default.", ""]
+    section_before = ""
+    for section, key, field in _fields():
+        if section != section_before:
+            lines += ["", f"[{section}]"] if section_before else [f"[{section}]"]
+            section_before = section
+        given = {"workspace.name": name, "workspace.currency": currency}.get(f"{section}.{key}")
+        value = msgspec.json.encode(field.default if given is None else given).decode()
+        lines += [f"# {_description(field)}", f"{'' if given is not None else '# '}{key} = {value}"]
+    return "\n".join(lines) + "\n"
