@@ -15,6 +15,7 @@ __all__ = ["erase", "import_file"]
 
 def import_file(
     file: Path,
+    /,
     *,
     mapping: Annotated[Path, Parameter(help="The mapping file: which column means what.")],
     dry_run: Annotated[bool, Parameter(negative="", help="Read and check everything, store nothing.")] = False,

@@ -16,6 +16,7 @@ __all__ = ["demo"]
 
 def demo(
     directory: Path = Path("demo"),
+    /,
     *,
     seed: Annotated[int, Parameter(help="The same seed gives the same shop and the same visitors.")] = 1,
     port: Annotated[int, Parameter(help="The port of the console afterwards.")] = 8400,

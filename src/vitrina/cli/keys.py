@@ -34,7 +34,7 @@ def list_keys(*, common: Common = HERE) -> None:
         show(list(workspace.keys.list()), common)
 
 
-def revoke(key: str, *, common: Common = HERE) -> None:
+def revoke(key: str, /, *, common: Common = HERE) -> None:
     """Revoke a key: from now on it opens nothing.
 
     Args:

@@ -52,7 +52,7 @@ def replay(
     show(result, common)
 
 
-def read_out(placement: str, *, common: Common = HERE) -> None:
+def read_out(placement: str, /, *, common: Common = HERE) -> None:
     """Say what personalising a placement was worth, against the people in its holdout.
 
     Args:

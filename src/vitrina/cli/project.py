@@ -16,6 +16,7 @@ __all__ = ["doctor", "init", "summary"]
 
 def init(
     directory: Path,
+    /,
     *,
     yes: Annotated[bool, Parameter(negative="", help="Ask nothing: take what is given and the defaults.")] = False,
     currency: Annotated[str, Parameter(help="The currency figures are shown in (ISO 4217).")] = "EUR",

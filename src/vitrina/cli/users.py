@@ -16,6 +16,7 @@ __all__ = ["create", "list_users"]
 
 def create(
     email: str,
+    /,
     *,
     role: Annotated[Literal["viewer", "marketer", "admin"], Parameter(help="What the person may do.")] = "admin",
     common: Common = HERE,

@@ -1,0 +1,213 @@
+"""Write docs/reference from the code: commands, settings, events, reasons, public names.
+
+`python scripts/reference.py` writes the pages; with `--check` it says which are out of date and ends with 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+EVERYWHERE = {"*", "--workspace", "--json"}
+"""What every command takes is said once, at the top of the page."""
+NOTE = "<!-- Written by `make reference` from the code: change the code, not this page. -->\n"
+
+
+def commands() -> str:
+    """Every command of the program with its parameters."""
+    from vitrina.cli import COMMANDS, GROUPS
+
+    lines = [
+        "# Commands\n",
+        "`-w DIR` (`--workspace DIR`) and `--json` may stand before or after the command. Results go to stdout, "
+        "progress to stderr. Exit codes: 0 done, 1 your mistake, 2 wrong usage, 3 refused for lack of permission or "
+        "data, 4 the machine's fault (disk, port, database).\n",
+    ]
+    for name, command in COMMANDS.items():
+        lines += _command((name,), command)
+    for group, (_, members) in GROUPS.items():
+        for name, command in members.items():
+            lines += _command((group, name), command)
+    return "\n".join(lines)
+
+
+def _command(path: tuple[str, ...], command: Callable[..., None]) -> Iterator[str]:
+    from vitrina.cli import app
+
+    yield f"## `vitrina {' '.join(path)}`\n"
+    yield f"{_summary(command)}\n"
+    found = app
+    for name in path:
+        found = found[name]
+    rows: list[str] = []
+    for argument in found.assemble_argument_collection(parse_docstring=True):
+        if set(argument.names) & EVERYWHERE:
+            continue
+        names = ", ".join(f"`{name}`" for name in argument.names)
+        default = argument.field_info.default
+        required = default is inspect.Parameter.empty and argument.required
+        known = not required and default not in (inspect.Parameter.empty, None, "", False)
+        shown = "required" if required else f"`{default}`" if known else ""
+        rows.append(f"| {names} | {_cell(argument.parameter.help or '')} | {shown} |")
+    if rows:
+        yield "\n".join(["| parameter | meaning | default |", "|---|---|---|", *rows, ""])
+
+
+def settings() -> str:
+    """Every setting of vitrina.toml with its default and the variable that overrides it."""
+    from vitrina.core.config import load, settings_table
+
+    lines = [
+        "# Settings\n",
+        "A workspace reads `vitrina.toml`, then the environment. `vitrina doctor` shows each effective value and where "
+        "it came from; an unknown name is refused with the nearest valid one.\n",
+        "| setting | default | environment | meaning |",
+        "|---|---|---|---|",
+    ]
+    for setting in settings_table(*load(ROOT / "no-such-vitrina.toml", {})):
+        value = msgspec.json.encode(setting.value).decode()
+        variable = f"VITRINA_{setting.name.replace('.', '_')}".upper()
+        lines.append(f"| `{setting.name}` | `{value}` | `{variable}` | {_cell(setting.description)} |")
+    return "\n".join([*lines, ""])
+
+
+def events() -> str:
+    """Every event of the built-in tracking plan with its properties."""
+    from vitrina.collect import tracking_plan
+
+    lines = [
+        "# Events\n",
+        "The names are those of the Segment specifications. Other names are stored too; these are checked against a "
+        "schema, and a property of another type makes the event a dead letter with its reason.\n",
+    ]
+    for event in tracking_plan.built_in_events():
+        lines += [f"## `{event.name}`\n", f"Version {event.version}. {event.description}\n"]
+        lines += ["| property | type | required | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"| `{field.name}` | {_cell(field.type)} | {'yes' if field.required else ''} | {_cell(field.description)} |"
+            for field in event.properties
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def reasons() -> str:
+    """Every reason code in both languages, and the number it has in the decision log."""
+    from vitrina.core.reasons import REASONS, REFUSALS
+
+    english, russian = _catalogue("en"), _catalogue("ru")
+    lines = [
+        "# Reason codes\n",
+        "A decision answers with codes; with `explain` also with words. A code never changes its meaning. The number "
+        "is the byte that stands for a refusal in the decision log.\n",
+        "| code | number | in English | по-русски | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for code, meaning in REASONS.items():
+        number = str(REFUSALS.index(code)) if code in REFUSALS else ""
+        key = f"reason.{code}"
+        lines.append(
+            f"| `{code}` | {number} | {_cell(english.get(key, ''))} | {_cell(russian.get(key, ''))} | {_cell(meaning)} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def python() -> str:
+    """The public names of the package, and what a workspace can do."""
+    import vitrina
+
+    lines = ["# Python\n", "```python", "import vitrina", "```\n"]
+    for name in vitrina.__all__:
+        value = getattr(vitrina, name)
+        if inspect.isclass(value):
+            lines += [f"## `vitrina.{name}`\n", f"{_summary(value)}\n", *_members(value)]
+        elif callable(value):
+            lines += [f"## `vitrina.{name}{_signature(value)}`\n", f"{inspect.getdoc(value) or ''}\n"]
+        else:
+            lines += [f"## `vitrina.{name}`\n", "The version, as a string.\n"]
+    return "\n".join(lines)
+
+
+def _members(kind: type) -> Iterator[str]:
+    """Methods and properties that a class adds of its own."""
+    rows = [
+        (f"{name}{_signature(member)}" if callable(member) else name, _summary(member))
+        for name, member in vars(kind).items()
+        if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property))
+    ]
+    if rows:
+        yield "| member | what it does |"
+        yield "|---|---|"
+        for name, words in rows:
+            yield f"| `{_cell(name)}` | {_cell(words)} |"
+        yield ""
+
+
+def _signature(function: Callable[..., object]) -> str:
+    names = [
+        f"*{parameter.name}" if parameter.kind is parameter.VAR_POSITIONAL else parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != "self"
+    ]
+    return f"({', '.join(names)})"
+
+
+def _summary(thing: object) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _catalogue(language: str) -> dict[str, str]:
+    """Message id → words of one language."""
+    from babel.messages.pofile import read_po
+
+    path = ROOT / "src" / "vitrina" / "console" / "locale" / language / "LC_MESSAGES" / "vitrina.po"
+    with path.open("rb") as file:
+        return {str(message.id): str(message.string) for message in read_po(file)}
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "settings": settings,
+    "events": events,
+    "reasons": reasons,
+    "python": python,
+}
+
+
+def page(name: str) -> str:
+    """The text of a reference page as it should be."""
+    text = PAGES[name]()
+    head, _, body = text.partition("\n")
+    return f"{head}\n\n{NOTE}{body}".rstrip() + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check all pages."""
+    stale = 0
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    for name in PAGES:
+        path, text = REFERENCE / f"{name}.md", page(name)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is out of date: run `make reference`")
+            stale = 1
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
