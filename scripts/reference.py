@@ -112,9 +112,8 @@ def reasons() -> str:
     for code, meaning in REASONS.items():
         number = str(REFUSALS.index(code)) if code in REFUSALS else ""
         key = f"reason.{code}"
-        lines.append(
-            f"| `{code}` | {number} | {_cell(english.get(key, ''))} | {_cell(russian.get(key, ''))} | {_cell(meaning)} |"
-        )
+        words = f"{_cell(english.get(key, ''))} | {_cell(russian.get(key, ''))}"
+        lines.append(f"| `{code}` | {number} | {words} | {_cell(meaning)} |")
     return "\n".join([*lines, ""])
 
 

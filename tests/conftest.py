@@ -46,7 +46,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data sets: `$VITRINA_SHARED_DATA`, or `../shared/data` or `shared/data` beside the repository."""
+    """The folder of real data sets: `$VITRINA_SHARED_DATA`, else `shared/data` in or beside the repository."""
     named = os.environ.get("VITRINA_SHARED_DATA")
     places = [Path(named)] if named else [ROOT.parent / "shared" / "data", ROOT / "shared" / "data"]
     for place in places:
