@@ -1,0 +1,92 @@
+"""The routes that must be fast, as bare ASGI: no framework between the socket and the loop.
+
+Each is an `async (scope, receive, send)` callable. `HotRoutes` looks at the path and hands everything else to the
+Litestar app, which also publishes them in its OpenAPI document (`vitrina.service.openapi`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from vitrina.core.errors import VitrinaError
+from vitrina.service import problem
+
+__all__ = ["App", "HotRoutes", "answer", "answer_error", "answer_problem"]
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+_LOG = logging.getLogger("vitrina.service")
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", problem.PROBLEM_TYPE.encode())
+_ANYONE = (b"access-control-allow-origin", b"*")
+_NO_STORE = (b"cache-control", b"no-store")
+_PREFLIGHT = [
+    _ANYONE,
+    (b"access-control-allow-methods", b"POST, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
+    (b"access-control-max-age", b"86400"),
+    (b"content-length", b"0"),
+]
+_encode = msgspec.json.Encoder().encode
+
+
+async def answer(send: Any, status: int, body: bytes) -> None:
+    """A JSON answer."""
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), _ANYONE, _NO_STORE]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_problem(send: Any, document: problem.Problem, extra: dict[str, str]) -> None:
+    """A problem document; `extra` are more headers."""
+    body = _encode(document)
+    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), _ANYONE, _NO_STORE]
+    headers += [(name.encode(), value.encode()) for name, value in extra.items()]
+    if document.status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="vitrina"'))
+    if document.status == 413:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": document.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_error(send: Any, error: Exception, *, overloaded: int) -> None:
+    """The problem document of whatever went wrong; what isn't the caller's mistake is logged."""
+    if isinstance(error, VitrinaError):
+        document = problem.from_error(error, overloaded=overloaded)
+        await answer_problem(send, document, problem.headers_of(error))
+    elif isinstance(error, msgspec.DecodeError):
+        await answer_problem(send, problem.from_validation(error), {})
+    else:
+        _LOG.error("a request failed", exc_info=error)
+        await answer_problem(send, problem.unexpected(), {})
+
+
+async def _answer_preflight(send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class HotRoutes:
+    """Paths that go straight to their bare app; the rest goes to `other`."""
+
+    def __init__(self, routes: dict[str, App], other: App) -> None:
+        self._routes = routes
+        self._other = other
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One ASGI connection."""
+        app = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if app is None:
+            await self._other(scope, receive, send)
+        elif scope["method"] == "POST":
+            await app(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await _answer_preflight(send)
+        else:
+            document = problem.make(405, "method", f"{scope['path']} takes POST.", cure="Send it as POST.")
+            await answer_problem(send, document, {"allow": "POST, OPTIONS"})

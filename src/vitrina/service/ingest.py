@@ -1,0 +1,45 @@
+"""`POST /v1/batch`, `/v1/track`, `/v1/identify` and the other calls of Segment's HTTP Tracking API.
+
+A 200 means stored durably: the answer waits for the commit that holds every good event of the body.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vitrina.service.body import read
+from vitrina.service.door import Door
+from vitrina.service.hot import answer, answer_error
+from vitrina.workspace import Workspace
+
+__all__ = ["INFLATED_LIMIT", "KINDS", "WIRE_LIMIT", "Collect"]
+
+WIRE_LIMIT = 500_000
+INFLATED_LIMIT = 4_000_000
+
+KINDS = ("batch", "track", "identify")
+"""Calls that are taken, each at `/v1/` and its name."""
+
+_STORED = b'{"success":true}'
+
+
+class Collect:
+    """One call of the tracking API, as bare ASGI."""
+
+    def __init__(self, workspace: Workspace, door: Door, kind: str) -> None:
+        self._receive = workspace.receive
+        self._door = door
+        self._kind = kind
+        self._route = f"/v1/{kind}"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Authorise, read, store, answer."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            body = await read(receive, headers, WIRE_LIMIT, INFLATED_LIMIT)
+            caller = self._door.collector(headers, body, self._route)
+            await self._receive(body, self._kind, caller.source, gpc=headers.get(b"sec-gpc") == b"1")
+        except Exception as error:
+            await answer_error(send, error, overloaded=429)
+            return
+        await answer(send, 200, _STORED)
