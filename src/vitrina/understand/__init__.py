@@ -1,0 +1,1 @@
+"""What events say about a person: features, audiences, recommendations."""

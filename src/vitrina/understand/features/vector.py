@@ -1,0 +1,214 @@
+"""From named values and a page's context to the vector that a model scores.
+
+Every entry is standardised with a fixed, stated scale, so that a vector logged today means the same tomorrow: numbers
+as (f(value) − centre) / spread, cut to [−3, 3], with f the identity or log(1 + value); categories as one entry a choice
+or hash bucket. A missing value is 0. The first entry is the constant 1; the second is 1 when personal data were read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vitrina.core.clock import DAY, HOUR, Micros
+
+__all__ = ["COMMERCE_COLUMNS", "VECTOR_NUMBER", "Choice", "Clock", "Column", "Hashed", "Number", "Vectoriser"]
+
+VECTOR_NUMBER = 1
+"""Version of `COMMERCE_COLUMNS`: raise it whenever they change."""
+
+_CUT = 3.0
+
+
+class Number(msgspec.Struct, frozen=True, tag="number"):
+    """A number as (f(value) − centre) / spread; `log` takes log(1 + value).
+
+    With `indicator` there is one more entry: 1 if missing. `field` is a feature's name, `trait.NAME` or `context.NAME`.
+    """
+
+    field: str
+    centre: float = 0.0
+    spread: float = 1.0
+    log: bool = False
+    indicator: bool = False
+
+
+class Choice(msgspec.Struct, frozen=True, tag="choice"):
+    """A category with known values: one entry each, compared without case; anything else is all 0."""
+
+    field: str
+    values: tuple[str, ...]
+
+
+class Hashed(msgspec.Struct, frozen=True, tag="hashed"):
+    """A category with unknown values: 1 in one of `buckets` entries, by BLAKE2b of the text."""
+
+    field: str
+    buckets: int
+
+
+class Clock(msgspec.Struct, frozen=True, tag="clock"):
+    """Hour of the day and day of the week in UTC, each as a sine and a cosine."""
+
+
+Column = Number | Choice | Hashed | Clock
+
+COMMERCE_COLUMNS: tuple[Column, ...] = (
+    Number("orders_30d", 0.5, 0.5, log=True),
+    Number("orders_90d", 0.7, 0.6, log=True),
+    Number("orders_all", 1.0, 1.0, log=True),
+    Number("revenue_90d", 5.0, 4.0, log=True),
+    Number("average_order", 8.0, 1.5, log=True, indicator=True),
+    Number("days_since_last_order", 3.5, 1.5, log=True, indicator=True),
+    Number("refunds_90d", 0.0, 0.7, log=True),
+    Number("discount_share", 0.3, 0.3),
+    Number("products_bought_365d", 1.5, 1.5, log=True),
+    Number("views_7d", 1.0, 1.0, log=True),
+    Number("views_decayed", 1.0, 1.0, log=True),
+    Number("products_viewed_7d", 1.0, 1.0, log=True),
+    Number("sessions_30d", 1.0, 0.8, log=True),
+    Number("clicks_30d", 0.5, 0.7, log=True),
+    Number("emails_opened_30d", 0.5, 0.7, log=True),
+    Number("days_since_first_seen", 3.0, 1.5, log=True),
+    Hashed("top_category", 8),
+    Choice("context.device", ("mobile", "desktop", "tablet")),
+    Clock(),
+)
+"""Columns for a shop: starter features, the device, and the time."""
+
+Fill = Callable[[list[float], Mapping[str, Any]], None]
+
+
+class Vectoriser:
+    """Turns values and context into a float32 vector of fixed length and order.
+
+    Args:
+        columns: what to put into the vector, in this order.
+        number: version of the columns.
+    """
+
+    def __init__(self, columns: Sequence[Column] = COMMERCE_COLUMNS, number: int = VECTOR_NUMBER) -> None:
+        self.number = number
+        self.columns = tuple(columns)
+        names = ["constant", "personal"]
+        self._personal: list[Fill] = []
+        self._context: list[Fill] = []
+        self._clock: int | None = None
+        for column in columns:
+            if isinstance(column, Clock):
+                self._clock = len(names)
+            else:
+                contextual = column.field.startswith("context.")
+                (self._context if contextual else self._personal).append(_filler(column, len(names)))
+            names += _entry_names(column)
+        self.names = tuple(names)
+        self.size = len(names)
+
+    def vector(
+        self,
+        values: Mapping[str, Any],
+        context: Mapping[str, Any],
+        now: Micros,
+        traits: Mapping[str, Any] | None = None,
+    ) -> NDArray[np.float32]:
+        """The vector of a person, float32 of shape (`size`,).
+
+        Args:
+            values: feature values by name (see `FeatureSet.values`).
+            context: what the page said.
+            now: moment of the decision.
+            traits: traits by name, for columns `trait.NAME`.
+        """
+        entries = self._page(context, now)
+        entries[1] = 1.0
+        known = values if traits is None else {**values, **{f"trait.{name}": value for name, value in traits.items()}}
+        for fill in self._personal:
+            fill(entries, known)
+        return np.array(entries, dtype=np.float32)
+
+    def empty(self, context: Mapping[str, Any], now: Micros) -> NDArray[np.float32]:
+        """The vector of nobody: context only, every personal entry 0. No personal data go in."""
+        return np.array(self._page(context, now), dtype=np.float32)
+
+    def _page(self, context: Mapping[str, Any], now: Micros) -> list[float]:
+        entries = [0.0] * self.size
+        entries[0] = 1.0
+        for fill in self._context:
+            fill(entries, context)
+        if self._clock is not None:
+            at = self._clock
+            entries[at : at + 4] = _CLOCK[now // HOUR % 24, (now // DAY + 3) % 7]
+        return entries
+
+
+def _clock_entries(hour: int, weekday: int) -> tuple[float, float, float, float]:
+    day, week = 2 * math.pi * hour / 24, 2 * math.pi * weekday / 7
+    return math.sin(day), math.cos(day), math.sin(week), math.cos(week)
+
+
+_CLOCK = {(hour, weekday): _clock_entries(hour, weekday) for hour in range(24) for weekday in range(7)}
+
+
+def _entry_names(column: Column) -> list[str]:
+    match column:
+        case Number(field=field, indicator=indicator):
+            return [field, f"{field} missing"] if indicator else [field]
+        case Choice(field=field, values=values):
+            return [f"{field}={value}" for value in values]
+        case Hashed(field=field, buckets=buckets):
+            return [f"{field}#{bucket}" for bucket in range(buckets)]
+        case Clock():
+            return ["hour sine", "hour cosine", "weekday sine", "weekday cosine"]
+
+
+def _filler(column: Number | Choice | Hashed, at: int) -> Fill:
+    field = column.field.removeprefix("context.")
+    match column:
+        case Number():
+            return _number(column, field, at)
+        case Choice(values=values):
+            places = {value.casefold(): at + i for i, value in enumerate(values)}
+
+            def choose(entries: list[float], source: Mapping[str, Any]) -> None:
+                value = source.get(field)
+                if isinstance(value, str):
+                    place = places.get(value.casefold())
+                    if place is not None:
+                        entries[place] = 1.0
+
+            return choose
+        case Hashed(buckets=buckets):
+
+            def hash_into(entries: list[float], source: Mapping[str, Any]) -> None:
+                value = source.get(field)
+                if value is not None:
+                    entries[at + _bucket(str(value), buckets)] = 1.0
+
+            return hash_into
+
+
+def _number(column: Number, field: str, at: int) -> Fill:
+    centre, spread, log, indicator = column.centre, column.spread, column.log, column.indicator
+
+    def fill(entries: list[float], source: Mapping[str, Any]) -> None:
+        value = source.get(field)
+        if not isinstance(value, (int, float)) or value != value:
+            if indicator:
+                entries[at + 1] = 1.0
+            return
+        scaled = ((math.log1p(max(value, 0)) if log else value) - centre) / spread
+        entries[at] = scaled if -_CUT <= scaled <= _CUT else math.copysign(_CUT, scaled)
+
+    return fill
+
+
+@lru_cache(maxsize=65_536)
+def _bucket(text: str, buckets: int) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest()) % buckets
