@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: commands, settings, events, reasons, public names.
+"""Write docs/reference from the code: commands, settings, events, mapping files, reasons, public names.
 
 `python scripts/reference.py` writes the pages; with `--check` it says which are out of date and ends with 1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -83,17 +83,41 @@ def events() -> str:
 
     lines = [
         "# Events\n",
-        "The names are those of the Segment specifications. Other names are stored too; these are checked against a "
-        "schema, and a property of another type makes the event a dead letter with its reason.\n",
+        "The names are those of the Segment specifications for e-commerce and e-mail. Other events and properties pass "
+        "and are stored too; a property named here that is of another type makes the event a dead letter with its "
+        "reason.\n",
     ]
-    for event in tracking_plan.built_in_events():
-        lines += [f"## `{event.name}`\n", f"Version {event.version}. {event.description}\n"]
-        lines += ["| property | type | required | meaning |", "|---|---|---|---|"]
-        lines += [
-            f"| `{field.name}` | {_cell(field.type)} | {'yes' if field.required else ''} | {_cell(field.description)} |"
-            for field in event.properties
-        ]
+    for event in tracking_plan.BUILT_IN:
+        lines += [f"## `{event.event}`\n", f"{event.description} Version {event.version}.\n"]
+        lines += ["| property | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{field.name}` | {field.kind} | {_cell(field.description)} |" for field in event.properties]
         lines.append("")
+    return "\n".join(lines)
+
+
+def mapping() -> str:
+    """Every part of a mapping file."""
+    from vitrina.collect import mapping as code
+
+    lines = [
+        "# Mapping files\n",
+        "A mapping is TOML with `[source]`, `[columns]` and `[[kinds]]`. Rows with the same order id become one event; "
+        "a group gets the first kind whose `when` holds for every one of its rows. An example: "
+        "[how to import history](../how-to/import-history.md).\n",
+        "## `[source]`\n",
+        "| name | default |",
+        "|---|---|",
+    ]
+    for field in msgspec.structs.fields(code.SourceSettings):
+        default = "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+        lines.append(f"| `{field.name}` | {default} |")
+    lines += ["\n## `[columns]`\n", "Field = name of the column in the file; a trait is `trait.NAME`.\n"]
+    lines += [f"- `{field}`" for field in code.FIELDS]
+    lines += ["\n## `[[kinds]]`\n", "| kind | event |", "|---|---|"]
+    lines += [f"| `{kind}` | {f'`{event}`' if event else ''} |" for kind, event in code.KINDS.items()]
+    tests = [field.name for field in msgspec.structs.fields(code.Condition) if field.name != "column"]
+    lines += ["\n`when` names a `column` and one test, or combines conditions by `all`, `any` or `no`:\n"]
+    lines += [f"- `{test}`" for test in tests]
     return "\n".join(lines)
 
 
@@ -171,14 +195,27 @@ def _catalogue(language: str) -> dict[str, str]:
     from babel.messages.pofile import read_po
 
     path = ROOT / "src" / "vitrina" / "console" / "locale" / language / "LC_MESSAGES" / "vitrina.po"
+    if not path.exists():
+        return {}
     with path.open("rb") as file:
-        return {str(message.id): str(message.string) for message in read_po(file)}
+        messages = [message for message in read_po(file) if message.id]
+    return {_first(message.id): _last(message.string) for message in messages}
+
+
+def _first(text: str | Sequence[str]) -> str:
+    return text if isinstance(text, str) else text[0]
+
+
+def _last(text: str | Sequence[str]) -> str:
+    """Of several plural forms the last: the one with the number in it."""
+    return text if isinstance(text, str) else text[-1]
 
 
 PAGES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
     "events": events,
+    "mapping": mapping,
     "reasons": reasons,
     "python": python,
 }

@@ -48,7 +48,7 @@ def test_every_built_in_event_is_documented() -> None:
     from vitrina.collect import tracking_plan
 
     page = read("events")
-    names = [event.name for event in tracking_plan.built_in_events()]
+    names = [event.event for event in tracking_plan.BUILT_IN]
     assert "Order Completed" in names
     assert [name for name in names if f"## `{name}`" not in page] == []
 
