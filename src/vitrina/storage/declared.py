@@ -92,7 +92,12 @@ def declare(
         ValueError: `columns` doesn't name exactly the columns, or a table about people lacks an eraser or exporter.
     """
     declared = Declaration(
-        name=name, subject=subject, purpose=purpose, retention=retention, eraser=eraser, exporter=exporter,
+        name=name,
+        subject=subject,
+        purpose=purpose,
+        retention=retention,
+        eraser=eraser,
+        exporter=exporter,
         columns=dict(columns),
     )
     _checked(declared, [part.name for part in parts if isinstance(part, Column)])
@@ -120,9 +125,17 @@ def declare_lake(
     exporter: str,
     columns: Mapping[str, str],
 ) -> Declaration:
-    """Say what a table of the lake holds; `names` are its columns (`schema.names`). Arguments and errors as `declare`."""
+    """Say what a table of the lake holds; `names` are its columns (`schema.names`).
+
+    The other arguments and the errors are those of `declare`.
+    """
     declared = Declaration(
-        name=name, subject=subject, purpose=purpose, retention=retention, eraser=eraser, exporter=exporter,
+        name=name,
+        subject=subject,
+        purpose=purpose,
+        retention=retention,
+        eraser=eraser,
+        exporter=exporter,
         columns=dict(columns),
     )
     _lake[name] = _checked(declared, names)

@@ -1,10 +1,7 @@
 """Append-only journals of the store: what came in, in the order in which it was committed.
 
-A journal numbers its rows without holes that a reader could miss: numbers are given inside the one write transaction, so
-a row is never seen before one with a smaller number. With `dedupe` a second row with the same 16-byte id is dropped.
-The ids lie in a small hot table and a large sealed one. New ids go to the hot table; from time to time a slice of it,
-in order of id, moves to the sealed one (a rolling merge), so that each page of the large tree is written once for many
-ids instead of once for each.
+Numbers are given inside the write transaction, so a reader never sees a row before one with a smaller number, and a
+number is never given twice. With `dedupe` a second row with the same 16-byte id is dropped.
 """
 
 from __future__ import annotations
@@ -213,7 +210,7 @@ class Journal:
     # deleting
 
     def delete(self, upto: int) -> int:
-        """Delete rows up to `upto` that every subscribed reader has dealt with, in short transactions. Gives how many."""
+        """Delete rows up to `upto` that every subscribed reader has dealt with, a few at a time; gives how many."""
         with self.store.read() as connection:
             upto = min([upto, *(self._offset(connection, reader) for reader in self._readers)])
         table, total = self.table, 0
@@ -274,7 +271,9 @@ class Inserter:
         cursor.execute(self._next_head, (count, self._name))
         found = cursor.fetchone()
         if found is None:
-            cursor.execute(f"insert into journal_head (journal, seq) values ({self._mark}, {self._mark})", (self._name, count))
+            cursor.execute(
+                f"insert into journal_head (journal, seq) values ({self._mark}, {self._mark})", (self._name, count)
+            )
             found = (count,)
         first = found[0] - count + 1
         seq = first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Generator, Iterable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Ticket", "settle"]
 
@@ -92,7 +92,7 @@ def settle(done: Iterable[tuple[Ticket[Any], Any, BaseException | None]]) -> Non
             if isinstance(waiter, threading.Event):
                 waiter.set()
             else:
-                loops.setdefault(cast("asyncio.Future[None]", waiter).get_loop(), []).append(waiter)
+                loops.setdefault(waiter.get_loop(), []).append(waiter)
     for loop, futures in loops.items():
         try:
             loop.call_soon_threadsafe(_wake, futures)

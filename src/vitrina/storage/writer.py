@@ -29,8 +29,16 @@ log = logging.getLogger("vitrina.storage")
 GROUP_ROWS = 1_000
 _PROBE_SECONDS = 1.0
 _SQLITE_FAULTS = {
-    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_INTERRUPT,
 }
 
 
@@ -99,7 +107,9 @@ class Writer:
             self._thread = threading.Thread(target=self._run, name="vitrina-writer", daemon=True)
             self._thread.start()
 
-    def append(self, journal: Journal, rows: Sequence[JournalRow], *, lasting: bool = False) -> Ticket[list[int | None]]:
+    def append(
+        self, journal: Journal, rows: Sequence[JournalRow], *, lasting: bool = False
+    ) -> Ticket[list[int | None]]:
         """Queue rows for a journal, all or none of them.
 
         Args:
@@ -133,9 +143,7 @@ class Writer:
         return job.ticket
 
     def call(self, fn: Callable[[Connection], T]) -> Ticket[T]:
-        """Queue `fn` for the next transaction, in a savepoint of its own; the ticket gives what it returns.
-
-        """
+        """Queue `fn` for the next transaction, in a savepoint of its own; the ticket gives what it returns."""
         job = _Call(fn)
         if self._thread is None:
             self._work([job])
@@ -205,11 +213,12 @@ class Writer:
         """One transaction: do it, tell who listens, wake who waits."""
         with self._lock if self._thread is None else _NO_LOCK:
             self._check_open() if self._thread is None else None
+            outcomes: list[_Outcome]
             try:
                 outcomes = self._commit(group)
-            except Exception as error:  # noqa: BLE001 whatever it was, nobody may be left waiting
+            except Exception as error:
                 fault = self._failed(error)
-                outcomes = [(None, fault)] * len(group)
+                outcomes = [(None, fault) for _ in group]
             else:
                 self.healthy, self.cause = True, None
         if self._thread is not None:
