@@ -1,0 +1,1 @@
+"""What comes in: wire format, tracking plan, acceptance, identity, profiles."""
