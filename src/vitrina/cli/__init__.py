@@ -34,7 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "keys": (
         "Keys that programs sign in with.",
-        {"create": keys.create, "list": keys.list_keys, "revoke": keys.revoke},
+        {"create": keys.create, "list": keys.list_keys, "revoke": keys.revoke, "identity": keys.identity},
     ),
     "users": (
         "People who sign in to the console.",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -26,6 +27,9 @@ class Common:
     workspace: Annotated[Path, Parameter(name=["--workspace", "-w"], help="The workspace's folder.")] = Path()
     json: Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")] = False
 
+
+LONGEST = 40
+"""Rows of a table that are printed; JSON has no such limit."""
 
 HERE = Common()
 """The workspace in the current folder, results as tables."""
@@ -64,7 +68,7 @@ def _show_fields(fields: Mapping[str, object], title: str) -> None:
         if isinstance(value, list) and value and isinstance(value[0], dict):
             below.append((_words(name), cast("list[object]", value)))
         else:
-            table.add_row(_words(name), _text(value))
+            table.add_row(_words(name), _field(name, value))
     Console(highlight=False).print(table)
     for name, rows in below:
         _show_rows(rows, name)
@@ -85,13 +89,22 @@ def _show_rows(rows: Sequence[object], title: str) -> None:
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
         table.add_column(_words(column), overflow="fold")
-    for record in records:
-        table.add_row(*(_text(record.get(column)) for column in columns))
+    for record in records[:LONGEST]:
+        table.add_row(*(_field(column, record.get(column)) for column in columns))
     console.print(table)
+    if len(records) > LONGEST:
+        console.print(f"… and {len(records) - LONGEST} more: --json shows all.")
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _field(name: str, value: object) -> str:
+    """A field's value; what is named `…_at` and is a whole number is a moment in microseconds."""
+    if name.endswith("_at") and isinstance(value, int):
+        return datetime.fromtimestamp(value / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return _text(value)
 
 
 def _text(value: object) -> str:

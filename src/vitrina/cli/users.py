@@ -28,11 +28,10 @@ def create(
     """
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     with vitrina.open(common.workspace) as workspace:
-        workspace.users.create(email, password, role=role)
-    show({"user": email, "role": role}, common)
+        show(workspace.users.create(email, password, role), common)
 
 
 def list_users(*, common: Common = HERE) -> None:
     """List who may sign in, and with which role."""
     with vitrina.open(common.workspace) as workspace:
-        show(list(workspace.users.list()), common)
+        show(workspace.users.list(), common)

@@ -99,6 +99,18 @@ def test_tables_show_every_field_and_keep_brackets(capsys: pytest.CaptureFixture
     assert "price [red] is 'дорого'" in printed
 
 
+def test_long_tables_say_how_much_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    show([Line(row, "no price") for row in range(100)], Common())
+    assert "… and 60 more: --json shows all." in capsys.readouterr().out
+
+
+def test_moments_are_written_as_times(capsys: pytest.CaptureFixture[str]) -> None:
+    show({"created_at": 1_764_583_200_000_000, "revoked_at": None}, Common())
+    printed = capsys.readouterr().out
+    assert "2025-12-01 10:00:00 UTC" in printed
+    assert "–" in printed
+
+
 def test_nothing_to_show_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     show([], Common())
     assert capsys.readouterr().out == ""
