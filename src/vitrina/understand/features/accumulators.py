@@ -9,18 +9,26 @@ may see an event half-applied across memories, but never fail.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from vitrina.core.clock import DAY, Micros
 from vitrina.core.event import Event
+from vitrina.understand.features.algebra import WEIGHT_ONE
 
-__all__ = ["Accumulator", "ByDay", "DaysByValue", "Latest", "Seen", "State", "Values", "Visits"]
+__all__ = ["Accumulator", "ByDay", "DaysByValue", "Fold", "Latest", "Read", "Seen", "State", "Visits"]
 
 State = dict[str, Any]
 """Memory of one leaf or profile: accumulator key → lists and dictionaries of integers and text."""
 
-Values = Callable[[Event], Iterable[str]]
+ReadText = Callable[[Event], Any]
+"""Reads a text or None from an event; where `several`, a set of texts."""
+
+Read = Callable[[State, int], Any]
+"""Computes a value from a state as of a UTC day since 1970."""
+
+Fold = Callable[[State, Event, Micros, int], None]
+"""Adds an event that happened at a moment, on a UTC day since 1970, to a state."""
 
 
 class Accumulator(Protocol):
@@ -28,8 +36,9 @@ class Accumulator(Protocol):
 
     key: str
 
-    def fold(self, state: State, event: Event, moment: Micros, day: int) -> None:
-        """Add an event that happened at `moment`, on UTC day `day` since 1970."""
+    @property
+    def fold(self) -> Fold:
+        """Add an event that happened at `moment`, on UTC day `day` since 1970: (state, event, moment, day)."""
         ...
 
     def merge(self, memories: list[Any]) -> Any:
@@ -51,10 +60,27 @@ class ByDay:
         self.amounts = amounts
         self.names = names
         self.width = 1 + len(amounts)
+        self.fold = self._fold_amounts if amounts or not horizon else self._count()
 
-    def fold(self, state: State, event: Event, moment: Micros, day: int) -> None:
-        """Add one event."""
-        row = [1, *[read(event) for read in self.amounts]] if self.amounts else [1]
+    def _count(self) -> Fold:
+        """The fold of a memory that only counts."""
+        key, place = self.key, self._place
+
+        def count(state: State, event: Event, moment: Micros, day: int) -> None:
+            rows = state.get(key)
+            if rows is None:
+                state[key] = [1, day, 1]
+                return
+            rows[0] += 1
+            if rows[-2] == day:
+                rows[-1] += 1
+            else:
+                place(rows, day, [1])
+
+        return count
+
+    def _fold_amounts(self, state: State, event: Event, moment: Micros, day: int) -> None:
+        row = [1, *[read(event) for read in self.amounts]]
         rows = state.get(self.key)
         if rows is None:
             state[self.key] = [*row, day, *row] if self.horizon else row
@@ -108,37 +134,50 @@ class ByDay:
                 merged += [day, *days[day]]
         return merged
 
-    def total(self, state: State, column: int) -> int:
-        """Sum of a column over all time."""
-        rows = state.get(self.key)
-        return rows[column] if rows is not None else 0
+    def total(self, column: int) -> Read:
+        """Reads the sum of a column over all time."""
+        key = self.key
 
-    def window(self, state: State, column: int, oldest: int) -> int:
-        """Sum of a column over the days after `oldest`."""
-        rows = state.get(self.key)
-        if rows is None:
-            return 0
-        rows = rows[:]
-        stride = self.width + 1
-        total = 0
-        for at in range(len(rows) - stride, self.width - 1, -stride):
-            if rows[at] <= oldest:
-                break
-            total += rows[at + 1 + column]
-        return total
+        def read(state: State, today: int) -> int:
+            rows = state.get(key)
+            return 0 if rows is None else rows[column]
 
-    def weighted(self, state: State, today: int, weights: tuple[int, ...]) -> int:
-        """Sum of counts, each times the weight of its age in days."""
-        rows = state.get(self.key)
-        if rows is None:
-            return 0
-        rows = rows[:]
-        total, last = 0, len(weights) - 1
-        for at in range(self.width, len(rows), self.width + 1):
-            age = today - rows[at]
-            if age <= last:
+        return read
+
+    def window(self, column: int, days: int) -> Read:
+        """Reads the sum of a column over the last `days` days."""
+        key, width, stride = self.key, self.width, self.width + 1
+
+        def read(state: State, today: int) -> int:
+            rows = state.get(key)
+            if rows is None:
+                return 0
+            rows, oldest, total = rows[:], today - days, 0
+            for at in range(len(rows) - stride, width - 1, -stride):
+                if rows[at] <= oldest:
+                    break
+                total += rows[at + 1 + column]
+            return total
+
+        return read
+
+    def weighted(self, weights: tuple[int, ...]) -> Read:
+        """Reads the sum of counts, each times the weight of its age in days, in units of `WEIGHT_ONE`."""
+        key, width, stride, last = self.key, self.width, self.width + 1, len(weights) - 1
+
+        def read(state: State, today: int) -> float:
+            rows = state.get(key)
+            if rows is None:
+                return 0.0
+            rows, total = rows[:], 0
+            for at in range(len(rows) - stride, width - 1, -stride):
+                age = today - rows[at]
+                if age > last:
+                    break
                 total += rows[at + 1] * weights[age]
-        return total
+            return total / WEIGHT_ONE
+
+        return read
 
 
 class Seen:
@@ -161,17 +200,28 @@ class Seen:
         """Earliest first, latest last."""
         return [min(memory[0] for memory in memories), max(memory[1] for memory in memories)]
 
+    def days_since(self, position: int) -> Read:
+        """Reads the whole days since the first (0) or last (1) moment."""
+        key = self.key
+
+        def read(state: State, today: int) -> int | None:
+            seen = state.get(key)
+            return None if seen is None else today - seen[position] // DAY
+
+        return read
+
 
 class Latest:
     """The value of the latest moment, the larger text on a tie: [moment, value]."""
 
-    def __init__(self, key: str, values: Values) -> None:
+    def __init__(self, key: str, read: ReadText) -> None:
         self.key = key
-        self.values = values
+        self.read = read
 
     def fold(self, state: State, event: Event, moment: Micros, day: int) -> None:
         """Add one event."""
-        for value in self.values(event):
+        value = self.read(event)
+        if value:
             latest = state.get(self.key)
             if latest is None or moment > latest[0] or (moment == latest[0] and value > latest[1]):
                 state[self.key] = [moment, value]
@@ -180,42 +230,66 @@ class Latest:
         """The later one."""
         return list(max(memories))
 
+    def value(self) -> Read:
+        """Reads the value."""
+        key = self.key
+
+        def read(state: State, today: int) -> str | None:
+            latest = state.get(key)
+            return None if latest is None else latest[1]
+
+        return read
+
 
 class DaysByValue:
-    """Days by value for the last `horizon` days: {value: [day, count, day, count …]} or, uncounted, {value: [last day]}.
+    """Days by value for the last `horizon` days: {value: [day, count, day, count …]}, or {value: [last day]}.
 
     Only the `limit` values of the latest days are sure to be kept (ties by text), so that a robot can't fill the
     memory; features are defined so that no more are needed.
     """
 
-    def __init__(self, key: str, values: Values, horizon: int, limit: int, *, counts: bool) -> None:
+    def __init__(self, key: str, read: ReadText, horizon: int, limit: int, *, counts: bool, several: bool) -> None:
         self.key = key
-        self.values = values
+        self.read = read
+        self.fold = self._fold_several if several else self._one()
         self.horizon = horizon
         self.limit = limit
         self.counts = counts
 
-    def fold(self, state: State, event: Event, moment: Micros, day: int) -> None:
-        """Add one event."""
+    def _one(self) -> Fold:
+        read, add = self.read, self._add
+
+        def fold(state: State, event: Event, moment: Micros, day: int) -> None:
+            value = read(event)
+            if value:
+                add(state, value, day)
+
+        return fold
+
+    def _fold_several(self, state: State, event: Event, moment: Micros, day: int) -> None:
+        for value in self.read(event):
+            self._add(state, value, day)
+
+    def _add(self, state: State, value: str, day: int) -> None:
         days_of = state.get(self.key)
         if days_of is None:
             days_of = state[self.key] = {}
-        for value in self.values(event):
-            days = days_of.get(value)
-            if days is None:
-                days_of[value] = [day, 1] if self.counts else [day]
-                size = len(days_of)
-                if size >= 16 and (size & (size - 1) == 0 or size > 2 * self.limit):
-                    self._prune(days_of)
-            elif self.counts:
-                self._count(days, day)
-            elif day > days[0]:
+        days = days_of.get(value)
+        if days is None:
+            days_of[value] = [day, 1] if self.counts else [day]
+            size = len(days_of)
+            if size >= 16 and (size & (size - 1) == 0 or size > 2 * self.limit):
+                self._prune(days_of)
+        elif not self.counts:
+            if day > days[0]:
                 days[0] = day
+        elif days[-2] == day:
+            days[-1] += 1
+        else:
+            self._count(days, day)
 
     def _count(self, days: list[int], day: int) -> None:
-        if days[-2] == day:
-            days[-1] += 1
-            return
+        """Count a day that is not the last."""
         at = len(days)
         while at and days[at - 2] > day:
             at -= 2
@@ -267,35 +341,46 @@ class DaysByValue:
         days_of: dict[str, list[int]] = state.get(self.key, {})
         return {value: self._last(days) for value, days in list(days_of.items()) if self._last(days) > oldest}
 
-    def distinct(self, state: State, oldest: int, limit: int) -> int:
-        """Number of values seen after day `oldest`, at most `limit` (which is not above the memory's own)."""
-        days_of = state.get(self.key)
-        if days_of is None:
-            return 0
-        count = 0
-        for days in list(days_of.values()):
-            if self._last(days) > oldest:
-                count += 1
-        return min(count, limit)
+    def distinct(self, days: int, limit: int) -> Read:
+        """Reads the number of values of the last `days` days, at most `limit` (not above the memory's own)."""
+        key, last = self.key, -2 if self.counts else 0
 
-    def top(self, state: State, today: int, weights: tuple[int, ...], limit: int) -> str | None:
-        """The value with the largest weighted count; None when there is none or more than `limit` compete."""
-        days_of = state.get(self.key)
-        if days_of is None:
-            return None
-        best, best_value, competing, last = 0, None, 0, len(weights) - 1
-        for value, live in list(days_of.items()):
-            days, score = live[:], 0
+        def read(state: State, today: int) -> int:
+            days_of = state.get(key)
+            if days_of is None:
+                return 0
+            oldest, count = today - days, 0
+            for seen in list(days_of.values()):
+                if seen[last] > oldest:
+                    count += 1
+            return min(count, limit)
+
+        return read
+
+    def top(self, weights: tuple[int, ...], limit: int) -> Read:
+        """Reads the value with the largest weighted count; None when there is none or more than `limit` compete."""
+        key, last = self.key, len(weights) - 1
+
+        def score_of(days: list[int], today: int) -> int:
+            score = 0
             for at in range(len(days) - 2, -1, -2):
                 age = today - days[at]
                 if age > last:
                     break
                 score += days[at + 1] * weights[age]
-            if score:
-                competing += 1
-                if score > best or (score == best and (best_value is None or value > best_value)):
-                    best, best_value = score, value
-        return best_value if competing <= limit else None
+            return score
+
+        def read(state: State, today: int) -> str | None:
+            days_of = state.get(key)
+            if days_of is None:
+                return None
+            scores = [(score_of(days[:], today), value) for value, days in list(days_of.items())]
+            if len(scores) > limit and sum(1 for score, _ in scores if score) > limit:
+                return None
+            best, value = max(scores)
+            return value if best else None
+
+        return read
 
 
 class Visits:
@@ -345,10 +430,15 @@ class Visits:
         """Union of the intervals."""
         return self._union([number for memory in memories for number in memory[:]])
 
-    def count(self, state: State, oldest: int) -> int:
-        """Sessions with activity after day `oldest`."""
-        visits = state.get(self.key)
-        if visits is None:
-            return 0
-        ends = visits[1::2]
-        return len(ends) - bisect_left(ends, (oldest + 1) * DAY)
+    def count(self, days: int) -> Read:
+        """Reads the number of sessions with activity in the last `days` days."""
+        key = self.key
+
+        def read(state: State, today: int) -> int:
+            visits = state.get(key)
+            if visits is None:
+                return 0
+            ends = visits[1::2]
+            return len(ends) - bisect_left(ends, (today - days + 1) * DAY)
+
+        return read

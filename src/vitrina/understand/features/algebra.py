@@ -23,6 +23,7 @@ from vitrina.core.predicate import Predicate
 
 __all__ = [
     "LARGEST_AMOUNT",
+    "LINES",
     "WEIGHT_ONE",
     "Amount",
     "Count",
@@ -34,6 +35,7 @@ __all__ = [
     "Feature",
     "Field",
     "Last",
+    "Lines",
     "Ratio",
     "Sessions",
     "Sum",
@@ -41,11 +43,16 @@ __all__ = [
     "decay_weights",
 ]
 
-Field = Literal["product_id", "category", "offer_id", "decision_id", "products.product_id"]
-"""Where a value comes from; `products.product_id` means every sold line of an order."""
+Field = Literal["product_id", "category", "offer_id", "decision_id"]
+"""An event's own text."""
+
+Lines = Literal["products.product_id"]
+"""A text of each sold line of an order; a value counts once an event."""
 
 Amount = Literal["revenue", "value"]
 """Which amount is summed, in minor units."""
+
+LINES: Lines = "products.product_id"
 
 LARGEST_AMOUNT = 10**12
 """Minor units above which one event's amount is cut, so that no sum leaves 64 bits."""
@@ -109,7 +116,7 @@ class Distinct(msgspec.Struct, frozen=True, tag="distinct"):
     """Number of different values in the last `days` UTC days, at most `limit`. Never missing."""
 
     events: Events
-    field: Field
+    field: Field | Lines
     days: int
     limit: int = 1_000
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vitrina.core.clock import DAY, Micros
+from vitrina.core.clock import DAY, SECOND, Micros
 from vitrina.core.errors import UserError
 from vitrina.core.event import Event
 from vitrina.core.predicate import Predicate
 from vitrina.understand.audiences.closure import compile_reader
 from vitrina.understand.features import accumulators as memory
-from vitrina.understand.features.accumulators import Accumulator, State
+from vitrina.understand.features.accumulators import Accumulator, Fold, Read, State
 from vitrina.understand.features.algebra import (
-    WEIGHT_ONE,
+    LINES,
     Amount,
     Count,
     DaysSince,
@@ -24,6 +24,7 @@ from vitrina.understand.features.algebra import (
     Feature,
     Field,
     Last,
+    Lines,
     Ratio,
     Sessions,
     Sum,
@@ -35,8 +36,6 @@ from vitrina.understand.features.reading import amount_reader, field_reader
 __all__ = ["FeatureSet", "Value"]
 
 Value = int | float | str | None
-Read = Callable[[State, int], Value]
-Fold = Callable[[State, Event, Micros, int], None]
 
 
 class FeatureSet:
@@ -125,7 +124,7 @@ class FeatureSet:
                 where=name,
                 cure="Name a feature of the kind Distinct.",
             )
-        accumulator = self._accumulators[_distinct_key(expression)]
+        accumulator = self._accumulators[_key(expression)]
         assert isinstance(accumulator, memory.DaysByValue)
         return accumulator.last_days(state, now // DAY - expression.days)
 
@@ -139,8 +138,8 @@ class _Plan:
     def __init__(self) -> None:
         self.sources: dict[str, Events] = {}
         self.owner: dict[str, str] = {}
-        self.by_day: dict[str, tuple[list[Amount], int]] = {}
-        self.others: dict[str, tuple[type, Expression, int, int]] = {}
+        self.by_day: dict[str, tuple[tuple[Amount, ...], int]] = {}
+        self.others: dict[str, tuple[Expression, int, int]] = {}
 
     def need(self, expression: Expression) -> None:
         """Note what one feature needs."""
@@ -162,40 +161,42 @@ class _Plan:
             case Decayed():
                 self._days(events.key, None, len(decay_weights(expression.half_life)))
             case TopDecayed():
-                self._other(
-                    _top_key(expression), expression, len(decay_weights(expression.half_life)), expression.limit + 1
-                )
+                self._other(expression, len(decay_weights(expression.half_life)), expression.limit + 1)
             case Distinct():
-                self._other(_distinct_key(expression), expression, expression.days, expression.limit)
+                self._other(expression, expression.days, expression.limit)
             case Sessions():
-                self._other(f"{events.key}.visits.{expression.gap}", expression, expression.days, 0)
-            case Last():
-                self._other(f"{events.key}.{expression.field}.last", expression, 0, 0)
-            case DaysSince():
-                self._other(f"{events.key}.seen", expression, 0, 0)
+                self._other(expression, expression.days, 0)
+            case Last() | DaysSince():
+                self._other(expression, 0, 0)
 
     def _days(self, key: str, amount: Amount | None, days: int) -> None:
-        amounts, horizon = self.by_day.get(key, ([], 0))
+        amounts, horizon = self.by_day.get(key, ((), 0))
         if amount is not None and amount not in amounts:
-            amounts = [*amounts, amount]
+            amounts = (*amounts, amount)
         self.by_day[key] = (amounts, max(horizon, days))
         self.owner[key] = key
 
-    def _other(self, key: str, expression: Any, horizon: int, limit: int) -> None:
-        _, _, before, bound = self.others.get(key, (object, expression, 0, 0))
-        self.others[key] = (type(expression), expression, max(before, horizon), max(bound, limit))
+    def _other(self, expression: DaysSince | Distinct | Last | Sessions | TopDecayed, horizon: int, limit: int) -> None:
+        key = _key(expression)
+        _, before, bound = self.others.get(key, (expression, 0, 0))
+        self.others[key] = (expression, max(before, horizon), max(bound, limit))
         self.owner[key] = expression.events.key
 
     def build(self) -> dict[str, Accumulator]:
         """The memories by key."""
         built: dict[str, Accumulator] = {}
         for key, (amounts, horizon) in self.by_day.items():
-            built[key] = memory.ByDay(key, tuple(amount_reader(amount) for amount in amounts), horizon, tuple(amounts))
-        for key, (_, expression, horizon, limit) in self.others.items():
+            built[key] = memory.ByDay(key, tuple(amount_reader(amount) for amount in amounts), horizon, amounts)
+        for key, (expression, horizon, limit) in self.others.items():
             match expression:
                 case TopDecayed() | Distinct():
                     built[key] = memory.DaysByValue(
-                        key, _value_reader(expression.field), horizon, limit, counts=isinstance(expression, TopDecayed)
+                        key,
+                        _value_reader(expression.field),
+                        horizon,
+                        limit,
+                        counts=isinstance(expression, TopDecayed),
+                        several=expression.field == LINES,
                     )
                 case Sessions():
                     built[key] = memory.Visits(key, expression.gap, horizon)
@@ -245,34 +246,33 @@ def _guarded(events: Events, fold: Fold) -> Fold:
     return guarded
 
 
-def _value_reader(field: Field) -> memory.Values:
-    if field == "products.product_id":
+def _value_reader(field: Field | Lines) -> memory.ReadText:
+    if field == LINES:
         return lambda event: {line.product_id for line in event.products if line.kind == "sale" and line.product_id}
-    read = field_reader(field)
-
-    def values(event: Event) -> tuple[str, ...]:
-        value = read(event)
-        return (value,) if value else ()
-
-    return values
+    return field_reader(field)
 
 
-def _distinct_key(expression: Distinct) -> str:
-    return f"{expression.events.key}.{expression.field}.days"
+def _key(expression: DaysSince | Distinct | Last | Sessions | TopDecayed) -> str:
+    """Where the memory of an expression lies in the state."""
+    key = expression.events.key
+    match expression:
+        case DaysSince():
+            return f"{key}.seen"
+        case Distinct(field=field):
+            return f"{key}.{field}.days"
+        case Last(field=field):
+            return f"{key}.{field}.last"
+        case Sessions(gap=gap):
+            return f"{key}.visits.{gap // SECOND}s"
+        case TopDecayed(field=field):
+            return f"{key}.{field}.counts"
 
 
-def _top_key(expression: TopDecayed) -> str:
-    return f"{expression.events.key}.{expression.field}.counts"
-
-
-def _read_amount(expression: Count | Sum, accumulators: dict[str, Accumulator]) -> Callable[[State, int], int]:
+def _read_amount(expression: Count | Sum, accumulators: dict[str, Accumulator]) -> Read:
     by_day = accumulators[expression.events.key]
     assert isinstance(by_day, memory.ByDay)
     column = 0 if isinstance(expression, Count) else 1 + by_day.names.index(expression.amount)
-    days = expression.days
-    if days is None:
-        return lambda state, today: by_day.total(state, column)
-    return lambda state, today: by_day.window(state, column, today - days)
+    return by_day.total(column) if expression.days is None else by_day.window(column, expression.days)
 
 
 def _read_ratio(expression: Ratio, accumulators: dict[str, Accumulator]) -> Read:
@@ -287,51 +287,39 @@ def _read_ratio(expression: Ratio, accumulators: dict[str, Accumulator]) -> Read
 
 
 def _read_days_since(expression: DaysSince, accumulators: dict[str, Accumulator]) -> Read:
-    key, position = f"{expression.events.key}.seen", 0 if expression.which == "first" else 1
-
-    def read(state: State, today: int) -> int | None:
-        seen = state.get(key)
-        return None if seen is None else today - seen[position] // DAY
-
-    return read
+    seen = accumulators[_key(expression)]
+    assert isinstance(seen, memory.Seen)
+    return seen.days_since(0 if expression.which == "first" else 1)
 
 
 def _read_distinct(expression: Distinct, accumulators: dict[str, Accumulator]) -> Read:
-    days_of = accumulators[_distinct_key(expression)]
+    days_of = accumulators[_key(expression)]
     assert isinstance(days_of, memory.DaysByValue)
-    days, limit = expression.days, expression.limit
-    return lambda state, today: days_of.distinct(state, today - days, limit)
+    return days_of.distinct(expression.days, expression.limit)
 
 
 def _read_last(expression: Last, accumulators: dict[str, Accumulator]) -> Read:
-    key = f"{expression.events.key}.{expression.field}.last"
-
-    def read(state: State, today: int) -> str | None:
-        latest = state.get(key)
-        return None if latest is None else latest[1]
-
-    return read
+    latest = accumulators[_key(expression)]
+    assert isinstance(latest, memory.Latest)
+    return latest.value()
 
 
 def _read_sessions(expression: Sessions, accumulators: dict[str, Accumulator]) -> Read:
-    visits = accumulators[f"{expression.events.key}.visits.{expression.gap}"]
+    visits = accumulators[_key(expression)]
     assert isinstance(visits, memory.Visits)
-    days = expression.days
-    return lambda state, today: visits.count(state, today - days)
+    return visits.count(expression.days)
 
 
 def _read_decayed(expression: Decayed, accumulators: dict[str, Accumulator]) -> Read:
     by_day = accumulators[expression.events.key]
     assert isinstance(by_day, memory.ByDay)
-    weights = decay_weights(expression.half_life)
-    return lambda state, today: by_day.weighted(state, today, weights) / WEIGHT_ONE
+    return by_day.weighted(decay_weights(expression.half_life))
 
 
 def _read_top(expression: TopDecayed, accumulators: dict[str, Accumulator]) -> Read:
-    days_of = accumulators[_top_key(expression)]
+    days_of = accumulators[_key(expression)]
     assert isinstance(days_of, memory.DaysByValue)
-    weights, limit = decay_weights(expression.half_life), expression.limit
-    return lambda state, today: days_of.top(state, today, weights, limit)
+    return days_of.top(decay_weights(expression.half_life), expression.limit)
 
 
 _READERS: dict[type, Callable[[Any, dict[str, Accumulator]], Read]] = {

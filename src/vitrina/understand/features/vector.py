@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from math import copysign, log1p
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -83,7 +84,15 @@ COMMERCE_COLUMNS: tuple[Column, ...] = (
 )
 """Columns for a shop: starter features, the device, and the time."""
 
-Fill = Callable[[list[float], Mapping[str, Any]], None]
+Place = Callable[[str], int | None]
+
+
+class _Part(NamedTuple):
+    """Columns that are filled from one source, as the tuples that the loop needs."""
+
+    numbers: list[tuple[str, int, int, bool, float, float]]
+    """Field, entry, entry of the indicator or 0, logarithm, centre, 1 / spread."""
+    categories: list[tuple[str, Place]]
 
 
 class Vectoriser:
@@ -98,15 +107,21 @@ class Vectoriser:
         self.number = number
         self.columns = tuple(columns)
         names = ["constant", "personal"]
-        self._personal: list[Fill] = []
-        self._context: list[Fill] = []
+        self._person = _Part([], [])
+        self._context = _Part([], [])
         self._clock: int | None = None
         for column in columns:
+            at = len(names)
             if isinstance(column, Clock):
-                self._clock = len(names)
+                self._clock = at
             else:
                 contextual = column.field.startswith("context.")
-                (self._context if contextual else self._personal).append(_filler(column, len(names)))
+                part, field = (self._context if contextual else self._person), column.field.removeprefix("context.")
+                if isinstance(column, Number):
+                    missing = at + 1 if column.indicator else 0
+                    part.numbers.append((field, at, missing, column.log, column.centre, 1 / column.spread))
+                else:
+                    part.categories.append((field, _categories(column, at)))
             names += _entry_names(column)
         self.names = tuple(names)
         self.size = len(names)
@@ -129,8 +144,7 @@ class Vectoriser:
         entries = self._page(context, now)
         entries[1] = 1.0
         known = values if traits is None else {**values, **{f"trait.{name}": value for name, value in traits.items()}}
-        for fill in self._personal:
-            fill(entries, known)
+        _fill(self._person, entries, known)
         return np.array(entries, dtype=np.float32)
 
     def empty(self, context: Mapping[str, Any], now: Micros) -> NDArray[np.float32]:
@@ -140,12 +154,27 @@ class Vectoriser:
     def _page(self, context: Mapping[str, Any], now: Micros) -> list[float]:
         entries = [0.0] * self.size
         entries[0] = 1.0
-        for fill in self._context:
-            fill(entries, context)
+        _fill(self._context, entries, context)
         if self._clock is not None:
             at = self._clock
             entries[at : at + 4] = _CLOCK[now // HOUR % 24, (now // DAY + 3) % 7]
         return entries
+
+
+def _fill(part: _Part, entries: list[float], source: Mapping[str, Any]) -> None:
+    for field, at, missing, log, centre, scale in part.numbers:
+        value = source.get(field)
+        if value is None or value != value or not isinstance(value, (int, float)):
+            if missing:
+                entries[missing] = 1.0
+            continue
+        scaled = ((log1p(value if value > 0 else 0) if log else value) - centre) * scale  # noqa: FURB136
+        entries[at] = scaled if -_CUT <= scaled <= _CUT else copysign(_CUT, scaled)
+    for field, place in part.categories:
+        value = source.get(field)
+        at = place(value) if isinstance(value, str) else None
+        if at is not None:
+            entries[at] = 1.0
 
 
 def _clock_entries(hour: int, weekday: int) -> tuple[float, float, float, float]:
@@ -168,45 +197,14 @@ def _entry_names(column: Column) -> list[str]:
             return ["hour sine", "hour cosine", "weekday sine", "weekday cosine"]
 
 
-def _filler(column: Number | Choice | Hashed, at: int) -> Fill:
-    field = column.field.removeprefix("context.")
+def _categories(column: Choice | Hashed, at: int) -> Place:
+    """The function that finds the entry of a category, or None."""
     match column:
-        case Number():
-            return _number(column, field, at)
         case Choice(values=values):
             places = {value.casefold(): at + i for i, value in enumerate(values)}
-
-            def choose(entries: list[float], source: Mapping[str, Any]) -> None:
-                value = source.get(field)
-                if isinstance(value, str):
-                    place = places.get(value.casefold())
-                    if place is not None:
-                        entries[place] = 1.0
-
-            return choose
+            return lambda text: places.get(text.casefold())
         case Hashed(buckets=buckets):
-
-            def hash_into(entries: list[float], source: Mapping[str, Any]) -> None:
-                value = source.get(field)
-                if value is not None:
-                    entries[at + _bucket(str(value), buckets)] = 1.0
-
-            return hash_into
-
-
-def _number(column: Number, field: str, at: int) -> Fill:
-    centre, spread, log, indicator = column.centre, column.spread, column.log, column.indicator
-
-    def fill(entries: list[float], source: Mapping[str, Any]) -> None:
-        value = source.get(field)
-        if not isinstance(value, (int, float)) or value != value:
-            if indicator:
-                entries[at + 1] = 1.0
-            return
-        scaled = ((math.log1p(max(value, 0)) if log else value) - centre) / spread
-        entries[at] = scaled if -_CUT <= scaled <= _CUT else math.copysign(_CUT, scaled)
-
-    return fill
+            return lambda text: at + _bucket(text, buckets)
 
 
 @lru_cache(maxsize=65_536)
