@@ -72,7 +72,8 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
         placement, placement_revision, catalogue: names and versions of what was chosen from; `catalogue` numbers the
             versioned list of candidates.
         eligible: bitmap over that list, least significant bit first.
-        refusals: one byte a candidate (`vitrina.core.reasons.code_number`), run-length free, zlib-packed when longer than 64.
+        refusals: one byte a candidate (`vitrina.core.reasons.code_number`); empty when every candidate is eligible;
+            zlib-packed when there are more than 256 candidates.
         refusal_params: candidate position → parameters, where a code needs any.
         items: candidate positions shown, in order; `creatives` their creative ids.
         probabilities: p_k(a_k | a_1 … a_{k−1}) of what was shown, float64, one a position.
@@ -80,13 +81,16 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
         inclusion: chance that each shown item is in the slate at all (None when not computed).
         policy, policy_version, bank: which rule, and which numbered bank of draws.
         draw: index of the draw that decided (−1 for policies without draws); `coins` the explored positions as a bitmap.
+        greedy: uint16 little-endian, one a draw: the candidate that it liked best for the first position.
         features: float32 bytes of the vector the score used, in the order of feature set `feature_set`.
         context: what the page said (scalars).
-        basis, basis_record: purpose and consent record that permitted it, or the refusal's code.
+        purpose: what the person's data would be used for; `basis` the lawful basis that permitted it (personalised), or the
+            refusal's code; `basis_record` the consent record behind either.
         personalised: features of the person were read.
         prices, costs: minor units for each shown item.
         experiments: cells.
         request_id: the caller's, for the same answer again.
+        expires_at: until when a page may keep the answer.
         preview, replayed: never learned from, never counted.
     """
 
@@ -115,9 +119,11 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     bank: int = 0
     draw: int = -1
     coins: int = 0
+    greedy: bytes = b""
     features: bytes = b""
     feature_set: int = 0
     context: dict[str, Any] = {}
+    purpose: str = ""
     basis: str = ""
     basis_record: str | None = None
     personalised: bool = False
@@ -127,5 +133,6 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     experiments: dict[str, str] = {}
     request_id: str | None = None
     request_hash: bytes = b""
+    expires_at: Micros = 0
     preview: bool = False
     replayed: bool = False

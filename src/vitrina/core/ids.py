@@ -13,12 +13,20 @@ __all__ = ["hash16", "new_id", "subject_key"]
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32
 
 
-def _base32(number: int, length: int) -> str:
-    out = [""] * length
-    for i in range(length - 1, -1, -1):
-        out[i] = _ALPHABET[number & 31]
-        number >>= 5
-    return "".join(out)
+_BITS = 1 << 50
+_PAIRS = tuple(one + two for one in _ALPHABET for two in _ALPHABET)
+
+
+def _base32(number: int) -> str:
+    """The low 50 bits as 10 characters."""
+    pairs = _PAIRS
+    return (
+        pairs[number >> 40 & 1023]
+        + pairs[number >> 30 & 1023]
+        + pairs[number >> 20 & 1023]
+        + pairs[number >> 10 & 1023]
+        + pairs[number & 1023]
+    )
 
 
 def new_id(prefix: str, now: Micros, rng: np.random.Generator) -> str:
@@ -29,7 +37,7 @@ def new_id(prefix: str, now: Micros, rng: np.random.Generator) -> str:
     >>> new_id("d", 1_700_000_000_000_000, np.random.default_rng(1))[:12]
     'd_01HF7YAT00'
     """
-    return f"{prefix}_{_base32(now // 1000, 10)}{_base32(int(rng.integers(1 << 50)), 10)}"
+    return f"{prefix}_{_base32(now // 1000)}{_base32(int(rng.random() * _BITS))}"
 
 
 def hash16(text: str, scope: bytes = b"") -> bytes:
@@ -38,9 +46,11 @@ def hash16(text: str, scope: bytes = b"") -> bytes:
 
 
 def subject_key(user_id: str | None, anonymous_id: str | None) -> str:
-    """The leaf an event belongs to: `u:` and the userId if there is one, else `a:` and the anonymousId.
+    """The leaf an event belongs to: `u:` and the userId if there is one, else `a:` and the anonymousId, else "" (nobody).
 
-    >>> subject_key("42", "x"), subject_key(None, "x")
-    ('u:42', 'a:x')
+    >>> subject_key("42", "x"), subject_key(None, "x"), subject_key(None, None)
+    ('u:42', 'a:x', '')
     """
-    return f"u:{user_id}" if user_id else f"a:{anonymous_id}"
+    if user_id:
+        return f"u:{user_id}"
+    return f"a:{anonymous_id}" if anonymous_id else ""

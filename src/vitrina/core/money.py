@@ -76,8 +76,9 @@ def line_amount(quantity: int, unit_price: int, currency: str) -> int:
     >>> line_amount(3, 12_345, "EUR")
     370
     """
-    product = Decimal(quantity) * unit_price / UNIT_PRICE_SCALE
-    return int(product.scaleb(exponent(currency)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    whole, rest = divmod(quantity * unit_price * 10 ** exponent(currency), UNIT_PRICE_SCALE)
+    half = UNIT_PRICE_SCALE // 2
+    return whole + 1 if rest > half or (rest == half and whole & 1) else whole
 
 
 def from_minor(minor: int, currency: str) -> Decimal:

@@ -45,6 +45,7 @@ REFUSALS: tuple[str, ...] = (
     "placement.other",
     "creative.missing",
     "currency.other",
+    "candidates.outside",
 )
 """Order matters: the position is the byte written in the decision log. Append, never insert."""
 
@@ -77,6 +78,7 @@ REASONS: dict[str, str] = {
     "placement.other": "not offered in this placement",
     "creative.missing": "no approved creative",
     "currency.other": "priced in another currency than the placement",
+    "candidates.outside": "not among what the recommender proposes for this person",
     "minor": "a minor: no profiling for advertising",
     "gpc": "Global Privacy Control is on: context only",
     "profile.unknown": "nothing is known about this person yet: context only",
@@ -84,6 +86,7 @@ REASONS: dict[str, str] = {
     "shown.trait": "a trait of this person spoke for it",
     "shown.recent": "what this person did lately spoke for it",
     "shown.popular": "many people choose it",
+    "shown.best": "it promised most here",
     "shown.explore": "a small chance is kept for every suitable offer",
     "shown.holdout": "the control group sees offers at random",
     "shown.context": "chosen from the page alone",

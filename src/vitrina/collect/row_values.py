@@ -1,0 +1,240 @@
+"""One row of a file → one `Line`, or the field and reason for which it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from vitrina.collect.mapping import GROUPED, MappingFile
+from vitrina.collect.tabular import BadRow
+from vitrina.core.clock import Micros, from_datetime, iso
+from vitrina.core.errors import UserError
+from vitrina.core.money import line_amount, to_minor, to_unit_price
+
+__all__ = ["Line", "RowReader", "bad_row"]
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row that could be read. `document` groups lines, `fits` has a bit for each kind whose condition holds."""
+
+    document: str
+    row: int
+    at: Micros
+    fits: int
+    user_id: str | None
+    anonymous_id: str | None
+    product_id: str | None
+    quantity: int | None
+    unit_price: int | None
+    revenue: int | None
+    value: int | None
+    currency: str
+    category: str | None
+    name: str
+    order_id: str | None
+    decision_id: str | None
+    offer_id: str | None
+    traits: dict[str, Any]
+
+
+class _Fault(Exception):
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+def bad_row(row: int, field: str, reason: str) -> BadRow:
+    """A refused row."""
+    return BadRow(row, field, reason)
+
+
+class RowReader:
+    """Reads rows of one file by its mapping.
+
+    Args:
+        columns: column names, in the order of the values given to `read`.
+        tests: for each kind, whether a row (column → value) is of it.
+        now: rows that happened later are refused.
+    """
+
+    def __init__(
+        self, mapping: MappingFile, columns: Sequence[str], tests: Sequence[Callable[[Mapping[str, Any]], bool]], now: Micros
+    ) -> None:
+        self._columns = columns
+        self._tests = tests
+        self._now = now
+        self._source = mapping.source
+        self._zone = ZoneInfo(mapping.source.timezone)
+        self._place = {field: columns.index(column) for field, column in mapping.columns.items() if not field.startswith("trait.")}
+        self._traits = {f[6:]: columns.index(c) for f, c in mapping.columns.items() if f.startswith("trait.")}
+        self._grouped = any(kind.kind in GROUPED for kind in mapping.kinds)
+        self._times: dict[Any, Micros] = {}
+        self._prices: dict[Any, int] = {}
+        self.products: dict[str, tuple[str, str]] = {}
+
+    def read(self, row: int, values: Sequence[Any]) -> Line | BadRow:
+        """The line of a row, or why it is refused."""
+        try:
+            return self._read(row, values)
+        except _Fault as fault:
+            return BadRow(row, fault.field, fault.reason)
+        except UserError as error:
+            return BadRow(row, error.where, error.message)
+
+    def _text(self, values: Sequence[Any], field: str) -> str | None:
+        place = self._place.get(field)
+        return None if place is None else _text(values[place])
+
+    def _read(self, row: int, values: Sequence[Any]) -> Line:
+        named = dict(zip(self._columns, values, strict=True))
+        fits = 0
+        for i, test in enumerate(self._tests):
+            if test(named):
+                fits |= 1 << i
+        order_id = self._text(values, "order_id")
+        if self._grouped and order_id is None:
+            raise _Fault("order_id", "is missing, and without it the row belongs to no document")
+        currency = self._currency(values)
+        quantity = self._integer(values, "quantity")
+        unit_price = self._unit_price(values)
+        product_id = self._text(values, "product_id")
+        category = self._text(values, "category")
+        if product_id is not None:
+            self._remember(product_id, self._text(values, "product_name"), category)
+        lines = line_amount(quantity, unit_price, currency) if quantity is not None and unit_price is not None and currency else None
+        return Line(
+            document=order_id if self._grouped and order_id is not None else str(row),
+            row=row,
+            at=self._time(values[self._place["occurred_at"]]),
+            fits=fits,
+            user_id=self._text(values, "user_id"),
+            anonymous_id=self._text(values, "anonymous_id"),
+            product_id=product_id,
+            quantity=quantity,
+            unit_price=unit_price,
+            revenue=self._amount(values, "revenue", currency) if "revenue" in self._place else lines,
+            value=self._amount(values, "value", currency),
+            currency=currency,
+            category=category,
+            name=self._text(values, "name") or "",
+            order_id=order_id,
+            decision_id=self._text(values, "decision_id"),
+            offer_id=self._text(values, "offer_id"),
+            traits=self._read_traits(values),
+        )
+
+    def _remember(self, product_id: str, name: str | None, category: str | None) -> None:
+        if name or category or product_id not in self.products:
+            before = self.products.get(product_id, ("", ""))
+            self.products[product_id] = (name or before[0], category or before[1])
+
+    def _read_traits(self, values: Sequence[Any]) -> dict[str, Any]:
+        traits = {name: _trait(values[place]) for name, place in self._traits.items()}
+        traits["email"] = self._text(values, "email")
+        traits["phone"] = self._text(values, "phone")
+        return {name: value for name, value in traits.items() if value is not None}
+
+    def _currency(self, values: Sequence[Any]) -> str:
+        code = self._text(values, "currency") or self._source.currency
+        if code and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+            raise _Fault("currency", f"{code!r} is not an ISO 4217 code such as EUR")
+        return code
+
+    def _number_text(self, value: Any) -> Any:
+        if isinstance(value, str):
+            text = value.strip().replace("\u00a0", "").replace(" ", "")
+            return text.replace(self._source.decimal, ".") if self._source.decimal != "." else text
+        return value
+
+    def _integer(self, values: Sequence[Any], field: str) -> int | None:
+        place = self._place.get(field)
+        value = None if place is None else values[place]
+        if value is None or value == "" or isinstance(value, int):
+            return None if value is None or value == "" else int(value)
+        try:
+            number = float(self._number_text(value))
+        except ValueError:
+            raise _Fault(field, f"{value!r} is not a number") from None
+        if number != number or number not in (int(number) if abs(number) < 1e15 else None,):
+            raise _Fault(field, f"{value!r} is not a whole number")
+        return int(number)
+
+    def _unit_price(self, values: Sequence[Any]) -> int | None:
+        place = self._place.get("unit_price")
+        value = None if place is None else values[place]
+        if value is None or value == "":
+            return None
+        price = self._prices.get(value)
+        if price is None:
+            if len(self._prices) > 100_000:
+                self._prices.clear()
+            price = self._prices[value] = to_unit_price(self._number_text(value), "unit_price")
+        return price
+
+    def _amount(self, values: Sequence[Any], field: str, currency: str) -> int | None:
+        place = self._place.get(field)
+        value = None if place is None else values[place]
+        if value is None or value == "":
+            return None
+        if not currency:
+            raise _Fault("currency", f"{field} is given without a currency")
+        return to_minor(self._number_text(value), currency, field)
+
+    def _time(self, value: Any) -> Micros:
+        try:
+            known = self._times.get(value)
+        except TypeError:
+            known = None
+        if known is not None:
+            return known
+        instant = self._parse_time(value)
+        if instant > self._now:
+            raise _Fault("occurred_at", f"{iso(instant)} lies in the future")
+        if len(self._times) > 100_000:
+            self._times.clear()
+        self._times[value] = instant
+        return instant
+
+    def _parse_time(self, value: Any) -> Micros:
+        if isinstance(value, str) and value.strip():
+            text = value.strip()
+            try:
+                value = datetime.strptime(text, self._source.time_format) if self._source.time_format else datetime.fromisoformat(text)
+            except ValueError:
+                cure = f"the format {self._source.time_format}" if self._source.time_format else "ISO 8601 (else set time_format in [source])"
+                raise _Fault("occurred_at", f"{text!r} is not a time in {cure}") from None
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone is added below
+        if not isinstance(value, datetime):
+            raise _Fault("occurred_at", "the time is missing" if value in (None, "") else f"{value!r} is not a time")
+        if value.tzinfo is None:
+            value = value.replace(tzinfo=self._zone)
+        if not 1970 <= value.year <= 9998:
+            raise _Fault("occurred_at", f"the year {value.year} can't be right")
+        return from_datetime(value.astimezone(UTC))
+
+
+def _text(value: Any) -> str | None:
+    """Text of an identifier: whole floats lose their .0 (as spreadsheets add it to columns with gaps)."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, float):
+        if value != value:
+            return None
+        if value.is_integer():
+            return str(int(value))
+    text = str(value).strip()
+    return text or None
+
+
+def _trait(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, float) and value != value:
+        return None
+    return value if isinstance(value, (int, float, bool)) or value is None else str(value)

@@ -1,0 +1,1 @@
+"""Rules and records: permission, consent, access, audit, erasure."""
