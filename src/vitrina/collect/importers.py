@@ -96,7 +96,9 @@ class _Spool:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript("pragma journal_mode=off; pragma synchronous=off; create table line(doc text, row integer, at integer, body blob)")
+        self._db.executescript(
+            "pragma journal_mode=off; pragma synchronous=off; create table line(doc text, row integer, at integer, body blob)"
+        )
         self._waiting: list[tuple[str, int, Micros, bytes]] = []
         self.bad: list[BadRow] = []
         self.read = 0
@@ -115,8 +117,10 @@ class _Spool:
     def documents(self) -> Iterator[list[Line]]:
         """Lines by document, documents in order of their earliest time."""
         self._flush()
-        self._db.executescript("create index by_doc on line(doc, row); create table first as"
-                               " select doc, min(at) as at, min(row) as row from line group by doc")
+        self._db.executescript(
+            "create index by_doc on line(doc, row); create table first as"
+            " select doc, min(at) as at, min(row) as row from line group by doc"
+        )
         decode = msgspec.msgpack.Decoder(Line).decode
         rows = self._db.execute(
             "select line.doc, line.body from (select * from first order by at, row) f cross join line on line.doc = f.doc"
@@ -193,7 +197,10 @@ def _document(lines: list[Line], mapping: MappingFile, outcome: _Outcome) -> tup
         fits &= line.fits
     place = next((i for i in range(len(mapping.kinds)) if fits >> i & 1), None)
     if place is None:
-        outcome.bad += [bad_row(line.row, "", "no kind in the mapping fits this document: add a [[kinds]] entry for it") for line in lines]
+        outcome.bad += [
+            bad_row(line.row, "", "no kind in the mapping fits this document: add a [[kinds]] entry for it")
+            for line in lines
+        ]
         return "", []
     kind = mapping.kinds[place].kind
     kept: list[Line] = []
@@ -274,5 +281,3 @@ def _write_refusals(path: Path, refused: list[BadRow]) -> str | None:
             file.write(msgspec.json.encode(bad) + b"\n")
     part.replace(path)
     return str(path)
-
-

@@ -18,7 +18,16 @@ import msgspec
 from vitrina.core.consent import LawfulBasis, Purpose
 from vitrina.core.errors import UserError
 
-__all__ = ["GROUPED", "KINDS", "Condition", "Kind", "MappingFile", "SourceSettings", "compile_condition", "load_mapping"]
+__all__ = [
+    "GROUPED",
+    "KINDS",
+    "Condition",
+    "Kind",
+    "MappingFile",
+    "SourceSettings",
+    "compile_condition",
+    "load_mapping",
+]
 
 Row = Mapping[str, Any]
 
@@ -118,9 +127,13 @@ def load_mapping(path: Path) -> MappingFile:
     try:
         mapping = msgspec.toml.decode(path.read_bytes(), type=MappingFile)
     except FileNotFoundError:
-        raise UserError("there is no such mapping file.", code="mapping.missing", where=where, cure="Check the path.") from None
+        raise UserError(
+            "there is no such mapping file.", code="mapping.missing", where=where, cure="Check the path."
+        ) from None
     except (msgspec.ValidationError, msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"the mapping can't be read: {error}.", code="mapping.invalid", where=where, cure="Correct it.") from None
+        raise UserError(
+            f"the mapping can't be read: {error}.", code="mapping.invalid", where=where, cure="Correct it."
+        ) from None
     _check(mapping, where)
     return mapping
 
@@ -128,17 +141,24 @@ def load_mapping(path: Path) -> MappingFile:
 def _check(mapping: MappingFile, where: str) -> None:
     for field in mapping.columns:
         if field not in FIELDS and not field.startswith("trait."):
-            raise UserError(f"[columns] has no field {field}.", code="mapping.field", where=where, cure=_near(field, FIELDS))
+            raise UserError(
+                f"[columns] has no field {field}.", code="mapping.field", where=where, cure=_near(field, FIELDS)
+            )
     for kind in mapping.kinds:
         if kind.kind not in KINDS:
-            raise UserError(f"there is no kind {kind.kind}.", code="mapping.kind", where=where, cure=_near(kind.kind, list(KINDS)))
+            raise UserError(
+                f"there is no kind {kind.kind}.", code="mapping.kind", where=where, cure=_near(kind.kind, list(KINDS))
+            )
         if kind.when is not None:
             compile_condition(kind.when, where)
     try:
         ZoneInfo(mapping.source.timezone)
     except (KeyError, ValueError, OSError):
         raise UserError(
-            f"there is no time zone {mapping.source.timezone}.", code="mapping.timezone", where=where, cure="Use a name such as Europe/London."
+            f"there is no time zone {mapping.source.timezone}.",
+            code="mapping.timezone",
+            where=where,
+            cure="Use a name such as Europe/London.",
         ) from None
     if mapping.source.purposes and mapping.source.lawful_basis is None:
         raise UserError(
@@ -150,13 +170,26 @@ def _check(mapping: MappingFile, where: str) -> None:
 
 def _check_columns(mapping: MappingFile, where: str) -> None:
     if "occurred_at" not in mapping.columns:
-        raise UserError("[columns] lacks occurred_at.", code="mapping.time", where=where, cure="Name the column that holds the time.")
+        raise UserError(
+            "[columns] lacks occurred_at.",
+            code="mapping.time",
+            where=where,
+            cure="Name the column that holds the time.",
+        )
     grouped = any(kind.kind in GROUPED for kind in mapping.kinds)
     if grouped and "order_id" not in mapping.columns:
-        raise UserError("[columns] lacks order_id.", code="mapping.order", where=where, cure="Name the column with the invoice number.")
+        raise UserError(
+            "[columns] lacks order_id.",
+            code="mapping.order",
+            where=where,
+            cure="Name the column with the invoice number.",
+        )
     if grouped and not mapping.source.currency and "currency" not in mapping.columns:
         raise UserError(
-            "no currency is given.", code="mapping.currency", where=where, cure='Add currency = "EUR" to [source], or map the column.'
+            "no currency is given.",
+            code="mapping.currency",
+            where=where,
+            cure='Add currency = "EUR" to [source], or map the column.',
         )
 
 
@@ -179,7 +212,12 @@ def compile_condition(condition: Condition, where: str = "mapping") -> Callable[
         part = compile_condition(condition.no, where)
         return lambda row: not part(row)
     if condition.column is None:
-        raise UserError("a condition names no column.", code="mapping.condition", where=where, cure='Write { column = "…", equals = … }.')
+        raise UserError(
+            "a condition names no column.",
+            code="mapping.condition",
+            where=where,
+            cure='Write { column = "…", equals = … }.',
+        )
     return _compile_test(condition, condition.column, where)
 
 
@@ -192,7 +230,10 @@ def _compile_test(condition: Condition, column: str, where: str) -> Callable[[Ro
         if operand is not None:
             return _present(column, test, operand)
     raise UserError(
-        f"the condition on {column} has no test.", code="mapping.condition", where=where, cure=f"Use one of: {', '.join(_TESTS)}, missing."
+        f"the condition on {column} has no test.",
+        code="mapping.condition",
+        where=where,
+        cure=f"Use one of: {', '.join(_TESTS)}, missing.",
     )
 
 

@@ -63,14 +63,20 @@ class RowReader:
     """
 
     def __init__(
-        self, mapping: MappingFile, columns: Sequence[str], tests: Sequence[Callable[[Mapping[str, Any]], bool]], now: Micros
+        self,
+        mapping: MappingFile,
+        columns: Sequence[str],
+        tests: Sequence[Callable[[Mapping[str, Any]], bool]],
+        now: Micros,
     ) -> None:
         self._columns = columns
         self._tests = tests
         self._now = now
         self._source = mapping.source
         self._zone = ZoneInfo(mapping.source.timezone)
-        self._place = {field: columns.index(column) for field, column in mapping.columns.items() if not field.startswith("trait.")}
+        self._place = {
+            field: columns.index(column) for field, column in mapping.columns.items() if not field.startswith("trait.")
+        }
         self._traits = {f[6:]: columns.index(c) for f, c in mapping.columns.items() if f.startswith("trait.")}
         self._grouped = any(kind.kind in GROUPED for kind in mapping.kinds)
         self._times: dict[Any, Micros] = {}
@@ -106,7 +112,11 @@ class RowReader:
         category = self._text(values, "category")
         if product_id is not None:
             self._remember(product_id, self._text(values, "product_name"), category)
-        lines = line_amount(quantity, unit_price, currency) if quantity is not None and unit_price is not None and currency else None
+        lines = (
+            line_amount(quantity, unit_price, currency)
+            if quantity is not None and unit_price is not None and currency
+            else None
+        )
         return Line(
             document=order_id if self._grouped and order_id is not None else str(row),
             row=row,
@@ -204,9 +214,17 @@ class RowReader:
         if isinstance(value, str) and value.strip():
             text = value.strip()
             try:
-                value = datetime.strptime(text, self._source.time_format) if self._source.time_format else datetime.fromisoformat(text)
+                value = (
+                    datetime.strptime(text, self._source.time_format)
+                    if self._source.time_format
+                    else datetime.fromisoformat(text)
+                )
             except ValueError:
-                cure = f"the format {self._source.time_format}" if self._source.time_format else "ISO 8601 (else set time_format in [source])"
+                cure = (
+                    f"the format {self._source.time_format}"
+                    if self._source.time_format
+                    else "ISO 8601 (else set time_format in [source])"
+                )
                 raise _Fault("occurred_at", f"{text!r} is not a time in {cure}") from None
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone is added below

@@ -69,7 +69,10 @@ def open_rows(path: Path, columns: Sequence[str], separator: str = ",", encoding
     if suffix in {".csv", ".tsv", ".txt"}:
         return _csv(path, columns, "\t" if suffix == ".tsv" and separator == "," else separator, encoding)
     raise UserError(
-        f"files ending in {suffix or 'nothing'} aren't known.", code="import.format", where=str(path), cure="Use .csv, .parquet or .ndjson."
+        f"files ending in {suffix or 'nothing'} aren't known.",
+        code="import.format",
+        where=str(path),
+        cure="Use .csv, .parquet or .ndjson.",
     )
 
 
@@ -81,7 +84,9 @@ def _need(path: Path, have: Sequence[str], want: Sequence[str], cure: str = "") 
 
     near = difflib.get_close_matches(missing[0], have, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"The file has: {', '.join(have[:30])}."
-    raise UserError(f"there is no column {missing[0]}.", code="import.column", where=str(path), cure=f"{hint} {cure}".strip())
+    raise UserError(
+        f"there is no column {missing[0]}.", code="import.column", where=str(path), cure=f"{hint} {cure}".strip()
+    )
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Rows:
@@ -119,7 +124,11 @@ def _ndjson(path: Path, columns: Sequence[str]) -> Rows:
                 try:
                     item = decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    yield BadRow(number, "", f"this line is not JSON ({error}); correct it, or remove it if the file was cut off here")
+                    yield BadRow(
+                        number,
+                        "",
+                        f"this line is not JSON ({error}); correct it, or remove it if the file was cut off here",
+                    )
                     continue
                 if isinstance(item, dict):
                     yield number, [item.get(name) for name in columns]
@@ -139,7 +148,9 @@ def _csv(path: Path, columns: Sequence[str], separator: str, encoding: str) -> R
                 cure=f"Set separator = {msgspec.json.encode(other).decode()} in [source] of the mapping.",
             )  # fmt: skip
     _need(path, header, columns)
-    return Rows(tuple(columns), None, _csv_rows(path, separator, encoding, len(header), [header.index(c) for c in columns]))
+    return Rows(
+        tuple(columns), None, _csv_rows(path, separator, encoding, len(header), [header.index(c) for c in columns])
+    )
 
 
 def _csv_header(path: Path, separator: str, encoding: str) -> list[str]:
@@ -149,7 +160,12 @@ def _csv_header(path: Path, separator: str, encoding: str) -> list[str]:
     except UnicodeDecodeError:
         raise _not_encoded(path, encoding, 0) from None
     except LookupError:
-        raise UserError(f"there is no encoding {encoding}.", code="import.encoding", where=str(path), cure='Use "utf-8" or "cp1251".') from None
+        raise UserError(
+            f"there is no encoding {encoding}.",
+            code="import.encoding",
+            where=str(path),
+            cure='Use "utf-8" or "cp1251".',
+        ) from None
 
 
 def _with_bom(encoding: str) -> str:
@@ -187,6 +203,10 @@ def _csv_rows(
             if not values:
                 continue
             if len(values) != width:
-                yield BadRow(number, "", f"{len(values)} columns instead of {width}: check quotes and separators, or a file cut off here")
+                yield BadRow(
+                    number,
+                    "",
+                    f"{len(values)} columns instead of {width}: check quotes and separators, or a file cut off here",
+                )
                 continue
             yield number, [values[place] for place in places]

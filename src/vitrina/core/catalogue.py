@@ -13,7 +13,15 @@ from vitrina.core.money import Money
 from vitrina.core.predicate import Predicate
 
 __all__ = [
-    "Cap", "Creative", "CreativeStatus", "Eligibility", "Offer", "OutcomeRule", "Placement", "PolicySettings", "Schedule",
+    "Cap",
+    "Creative",
+    "CreativeStatus",
+    "Eligibility",
+    "Offer",
+    "OutcomeRule",
+    "Placement",
+    "PolicySettings",
+    "Schedule",
 ]
 
 

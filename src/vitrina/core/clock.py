@@ -12,8 +12,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 __all__ = [
-    "DAY", "HOUR", "MILLISECOND", "MINUTE", "SECOND", "Clock", "Micros", "SimulatedClock", "SystemClock", "from_datetime",
-    "iso", "to_datetime",
+    "DAY",
+    "HOUR",
+    "MILLISECOND",
+    "MINUTE",
+    "SECOND",
+    "Clock",
+    "Micros",
+    "SimulatedClock",
+    "SystemClock",
+    "from_datetime",
+    "iso",
+    "to_datetime",
 ]
 
 Micros = int

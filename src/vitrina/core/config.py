@@ -26,7 +26,9 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: Annotated[str, _doc("Name of the shop, shown in the console.")] = "My shop"
     currency: Annotated[str, _doc("ISO 4217 code in which figures are shown.", pattern="^[A-Z]{3}$")] = "EUR"
     timezone: Annotated[str, _doc("IANA time zone of the console, for example Europe/Berlin.")] = "UTC"
-    locale: Annotated[str, _doc("Language of the console before a person chooses: en or ru.", pattern="^(en|ru)$")] = "en"
+    locale: Annotated[str, _doc("Language of the console before a person chooses: en or ru.", pattern="^(en|ru)$")] = (
+        "en"
+    )
     seed: Annotated[int, _doc("Seed of every random draw; 0 takes one from the machine.", ge=0)] = 0
 
 
@@ -47,9 +49,13 @@ class Collect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     plan: Annotated[str, _doc("Tracking plan mode: observe lets unknown events pass.", pattern="^observe$")] = "observe"
     waiting_events: Annotated[int, _doc("Events waiting to be stored above which 429 is answered.", ge=1)] = 20_000
     waiting_bytes: Annotated[int, _doc("Bytes waiting to be stored above which 429 is answered.", ge=1)] = 16_000_000
-    backlog_events: Annotated[int, _doc("Stored events waiting to be folded above which 429 is answered.", ge=1)] = 20_000
+    backlog_events: Annotated[int, _doc("Stored events waiting to be folded above which 429 is answered.", ge=1)] = (
+        20_000
+    )
     dedupe_days: Annotated[int, _doc("Days for which repeated message ids are recognised in the store.", ge=1)] = 7
-    bot_clicks_per_minute: Annotated[int, _doc("Clicks in a minute above which a person's clicks stop teaching.", ge=1)] = 20
+    bot_clicks_per_minute: Annotated[
+        int, _doc("Clicks in a minute above which a person's clicks stop teaching.", ge=1)
+    ] = 20
 
 
 class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +74,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     host: Annotated[str, _doc("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, _doc("Port to listen on.", ge=0, le=65535)] = 8400
-    switch_interval: Annotated[float, _doc("Seconds a thread may hold the interpreter; 0 leaves Python's default.", ge=0)] = 0.0
+    switch_interval: Annotated[
+        float, _doc("Seconds a thread may hold the interpreter; 0 leaves Python's default.", ge=0)
+    ] = 0.0
 
 
 class Privacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +127,10 @@ def _refuse_unknown(table: Mapping[str, Any], where: str) -> None:
 def _unknown(name: str, valid: list[str], where: str, kind: str) -> None:
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
     raise UserError(
-        f"there is no {kind} {name}.", code="config.unknown", where=where, cure=f"Did you mean {near[0]}?" if near else ""
+        f"there is no {kind} {name}.",
+        code="config.unknown",
+        where=where,
+        cure=f"Did you mean {near[0]}?" if near else "",
     )
 
 
@@ -136,7 +147,9 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"this is not TOML: {error}.", code="config.unreadable", where=where, cure="Correct that line.") from None
+            raise UserError(
+                f"this is not TOML: {error}.", code="config.unreadable", where=where, cure="Correct that line."
+            ) from None
     _refuse_unknown(table, where)
     origins = {f"{s}.{n}": "file" if n in table.get(s, {}) else "default" for s, n, _ in _fields()}
     for section, name, _ in _fields():

@@ -21,7 +21,7 @@ class DecideRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     anonymous_id: str | None = None
     user_hash: str | None = None
     slots: int | None = None
-    context: dict[str, str | int | float | bool | None | dict[str, Any]] = {}
+    context: dict[str, str | int | float | bool | dict[str, Any] | None] = {}
     exclude: tuple[str, ...] = ()
     explain: bool = False
     preview: bool = False

@@ -6,8 +6,16 @@ import importlib
 from types import ModuleType
 
 __all__ = [
-    "ConflictError", "MachineError", "MissingExtraError", "NotFoundError", "OverloadedError", "PermissionRefusedError",
-    "RefusedError", "UserError", "VitrinaError", "require",
+    "ConflictError",
+    "MachineError",
+    "MissingExtraError",
+    "NotFoundError",
+    "OverloadedError",
+    "PermissionRefusedError",
+    "RefusedError",
+    "UserError",
+    "VitrinaError",
+    "require",
 ]
 
 

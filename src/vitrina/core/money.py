@@ -14,8 +14,29 @@ UNIT_PRICE_SCALE = 10_000
 """Unit prices are int64 in 1/10 000 of the major unit."""
 
 _EXPONENTS = {
-    "BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0, "UGX": 0, "VND": 0,
-    "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0, "BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3,
+    "BIF": 0,
+    "CLP": 0,
+    "DJF": 0,
+    "GNF": 0,
+    "ISK": 0,
+    "JPY": 0,
+    "KMF": 0,
+    "KRW": 0,
+    "PYG": 0,
+    "RWF": 0,
+    "UGX": 0,
+    "VND": 0,
+    "VUV": 0,
+    "XAF": 0,
+    "XOF": 0,
+    "XPF": 0,
+    "BHD": 3,
+    "IQD": 3,
+    "JOD": 3,
+    "KWD": 3,
+    "LYD": 3,
+    "OMR": 3,
+    "TND": 3,
 }
 _LARGEST = Decimal(10) ** 15
 
@@ -46,13 +67,25 @@ def exponent(currency: str) -> int:
 
 def _decimal(value: object, where: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        raise UserError(f"{value!r} is not an amount.", code="money.type", where=where, cure='Write a number or text such as "12.50".')
+        raise UserError(
+            f"{value!r} is not an amount.",
+            code="money.type",
+            where=where,
+            cure='Write a number or text such as "12.50".',
+        )
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
-        raise UserError(f"{value!r} is not an amount.", code="money.unreadable", where=where, cure='Write it like "12.50".') from None
+        raise UserError(
+            f"{value!r} is not an amount.", code="money.unreadable", where=where, cure='Write it like "12.50".'
+        ) from None
     if not amount.is_finite() or abs(amount) > _LARGEST:
-        raise UserError(f"{value!r} is no amount of money.", code="money.range", where=where, cure="Use a finite amount below 10^15.")
+        raise UserError(
+            f"{value!r} is no amount of money.",
+            code="money.range",
+            where=where,
+            cure="Use a finite amount below 10^15.",
+        )
     return amount
 
 

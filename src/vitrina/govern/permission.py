@@ -42,7 +42,12 @@ def ask(
     if purpose in _ADVERTISING and advertising is not None:
         return Refusal(purpose=purpose, reason="minor", record_id=state[3])
     return Grant(
-        purpose=purpose, profile_id=subject.profile_id, record_id=state[3], basis=state[1], at=now, advertising=advertising is None
+        purpose=purpose,
+        profile_id=subject.profile_id,
+        record_id=state[3],
+        basis=state[1],
+        at=now,
+        advertising=advertising is None,
     )
 
 
