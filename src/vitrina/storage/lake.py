@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -95,7 +96,7 @@ class Lake:
         if not self.exists(stream):
             return [], 0
         table = self._open(stream)
-        return table.file_uris(), table.transaction_version(stream.name) or 0
+        return [unquote(uri) for uri in table.file_uris()], table.transaction_version(stream.name) or 0
 
     # moving
 
