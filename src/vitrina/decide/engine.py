@@ -1,0 +1,400 @@
+"""The heart: one decision. `Engine.decide` reads as the sentence that the whole product is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vitrina.core.access import Caller
+from vitrina.core.clock import SECOND, Clock, Micros
+from vitrina.core.decision import Answer, DecideRequest, DecisionRow
+from vitrina.core.grant import Grant, Refusal
+from vitrina.core.ids import new_id, subject_key
+from vitrina.decide.answer import answer
+from vitrina.decide.asked import Asked, check
+from vitrina.decide.candidates import Candidates
+from vitrina.decide.eligibility import Eligible, Person, list_eligible
+from vitrina.decide.holdout import in_placement_holdout, serve_holdout
+from vitrina.decide.log import DecisionLog
+from vitrina.decide.packing import pack_bits, pack_refusals
+from vitrina.decide.policies import Choice, Margins, Policy, policy_of
+from vitrina.decide.requests import Requests
+from vitrina.decide.stock import Stock
+from vitrina.govern.permission import ask
+from vitrina.storage.ticket import Ticket
+from vitrina.understand.features.fold import FeatureSet
+from vitrina.understand.features.vector import Vectoriser
+
+__all__ = ["Banks", "Bindable", "Bound", "Catalogued", "Decided", "Engine", "Known", "Profiles", "Recommender"]
+
+NO_BANK = 0
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What `Engine.decide` gives.
+
+    Attributes:
+        answer: what to tell the caller, once `ticket` is done.
+        row: the row of the log; None when the answer was given before (`requestId`) and its row isn't at hand.
+        ticket: the commit of the row; None when nothing is written (a preview, or an answer that is committed already).
+    """
+
+    answer: Answer
+    row: DecisionRow | None
+    ticket: Ticket[Any] | None
+
+
+class Known(Person, Protocol):
+    """What the engine reads of a profile (`vitrina.collect.profiles.Profile`)."""
+
+    @property
+    def assignment_key(self) -> str | None:
+        """The person's first identifier, which holdouts hash."""
+        ...
+
+    def personal(self, grant: Grant) -> Personal:
+        """Features and traits, under a grant for this profile."""
+        ...
+
+
+class Personal(Protocol):
+    """Personal data read under a grant."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """Merged state of the feature set."""
+        ...
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """Trait name → value."""
+        ...
+
+
+class Profiles(Protocol):
+    """Where profiles are found (`vitrina.collect.profiles.ProfileBook`)."""
+
+    def find(self, user_id: str | None, anonymous_id: str | None) -> Known | None:
+        """The profile of either identifier, or None when nothing is known."""
+        ...
+
+    def touch_decision(self, subject: str, now: Micros, assignment_key: str, offers: Sequence[str]) -> None:
+        """Note that this person was decided for and shown `offers`, so that caps and the holdout hold from now on."""
+        ...
+
+
+class Catalogued(Protocol):
+    """Where candidates are found (`vitrina.decide.catalogue.Catalogue`)."""
+
+    def candidates(self, placement_id: str) -> Candidates:
+        """The current numbered list; a `NotFoundError` for an unknown placement."""
+        ...
+
+    def numbered(self, number: int) -> Candidates | None:
+        """An earlier list."""
+        ...
+
+
+class Bound(Protocol):
+    """A bank over a list of candidates."""
+
+    @property
+    def number(self) -> int:
+        """The bank's number."""
+        ...
+
+    def margins(self, x: NDArray[np.float32]) -> Margins:
+        """Expected margin in minor units, float32[M, K], for the person's vector float32[d]."""
+        ...
+
+
+class Bindable(Protocol):
+    """A bank of draws."""
+
+    def bind(self, candidates: Candidates) -> Bound:
+        """The bank over these candidates, kept for the next call."""
+        ...
+
+
+class Banks(Protocol):
+    """Where banks are found (`vitrina.decide.learning.Learner`)."""
+
+    def current(self, placement_id: str) -> Bindable:
+        """The newest bank of a placement."""
+        ...
+
+    def numbered(self, number: int) -> Bindable | None:
+        """An earlier bank."""
+        ...
+
+
+class Recommender(Protocol):
+    """Supplies candidates where a catalogue is too large to score every offer."""
+
+    def scores(self, personal: Personal | None, candidates: Candidates, now: Micros) -> NDArray[np.float32]:
+        """float32[K]: what this person is likely to want next; without `personal`, what everybody wants."""
+        ...
+
+
+class Engine:
+    """Makes decisions. One life a workspace; safe to call from several threads.
+
+    Args:
+        catalogue: candidates.
+        profiles: people.
+        features, vectoriser: from a profile's state to the vector that the bank scores.
+        banks: draws.
+        log: the decision log.
+        stock: what is left.
+        clock, rng: time and chance.
+        recommender: supplies candidates above `shortlist_above` of them, and the scores of the `ranking` policy; None does without.
+        shortlist_above: offers above which the recommender proposes that many.
+        expires_seconds: how long a page may keep an answer.
+        adult_age: years from which advertising may profile a person.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogued,
+        profiles: Profiles,
+        features: FeatureSet,
+        vectoriser: Vectoriser,
+        banks: Banks,
+        log: DecisionLog,
+        stock: Stock,
+        clock: Clock,
+        rng: np.random.Generator,
+        recommender: Recommender | None = None,
+        shortlist_above: int = 500,
+        expires_seconds: int = 300,
+        adult_age: int = 18,
+    ) -> None:
+        self._catalogue = catalogue
+        self._profiles = profiles
+        self._features = features
+        self._vectoriser = vectoriser
+        self._banks = banks
+        self._log = log
+        self._stock = stock
+        self._clock = clock
+        self._rng = rng
+        self._recommender = recommender
+        self._shortlist_above = shortlist_above
+        self._expires = expires_seconds * SECOND
+        self._adult_age = adult_age
+        self._requests = Requests(log, catalogue)
+        self._policies: dict[int, Policy] = {}
+        self._feature_set = features.number * 1000 + vectoriser.number
+
+    def decide(self, request: DecideRequest, caller: Caller, *, replayed: bool = False) -> Decided:
+        """Decide what this person sees in this placement, now.
+
+        Args:
+            request: who, where, in what context.
+            caller: who asks; only a secret key, the console and the house itself may preview.
+            replayed: the decision walks through history: it is logged, but nobody sees it and nothing learns from it.
+
+        Raises:
+            NotFoundError: there is no such placement.
+            UserError: the request names nobody, or more slots than 20.
+            ConflictError: the `requestId` came before with another body.
+            PermissionRefusedError: a write key asked for a preview.
+            OverloadedError: too many decisions wait to be logged.
+        """
+        repeated = self._requests.find(request, caller)
+        if repeated is not None:
+            return Decided(answer=repeated.answer, row=None, ticket=repeated.ticket)
+        asked = check(request, caller, self._catalogue.candidates(request.placement), self._clock, replayed=replayed)
+        person = self.load_profile(asked)
+        grant = self.ask_permission(asked, person)
+        seen = self.read_features(asked, person, grant)
+        eligible = self.list_eligible(asked, person, seen)
+        bound = self._banks.current(asked.placement.id).bind(asked.candidates)
+        margins = self.expected_margin(asked, bound, seen, eligible)
+        choice = self.choose(asked, person, margins, eligible)
+        row = self.log_row(asked, person, grant, seen, eligible, bound, choice)
+        told = answer(row, asked.candidates)
+        return Decided(answer=told, row=row, ticket=self.log(asked, row, told))
+
+    def load_profile(self, asked: Asked) -> Known | None:
+        """The person, from memory; None when nothing is known yet."""
+        return self._profiles.find(asked.request.user_id, asked.request.anonymous_id)
+
+    def ask_permission(self, asked: Asked, person: Known | None) -> Grant | Refusal:
+        """May the person's data be used for what this placement is for?"""
+        return ask(person, asked.placement.purpose, asked.now, gpc=asked.gpc, adult_age=self._adult_age)
+
+    def read_features(self, asked: Asked, person: Known | None, grant: Grant | Refusal) -> Seen:
+        """The vector that the bank scores and the values that rules read: the page alone where there is no grant."""
+        rules = asked.candidates.rules
+        if person is None or isinstance(grant, Refusal):
+            x = self._vectoriser.empty(asked.context, asked.now)
+            return Seen(x, asked.context_values() if rules.personal else {}, None, None)
+        personal = person.personal(grant)
+        features = self._features.values(personal.features, asked.now)
+        x = self._vectoriser.vector(features, asked.context, asked.now, personal.traits)
+        values: dict[str, object] = {}
+        if rules.personal:
+            values = {**features, **asked.context_values()}
+            values.update((f"trait.{name}", value) for name, value in personal.traits.items())
+        return Seen(x, values, self._bought(personal, asked) if rules.bought else None, personal)
+
+    def list_eligible(self, asked: Asked, person: Known | None, seen: Seen) -> Eligible:
+        """Which candidates may be shown, and why not the others."""
+        return list_eligible(
+            asked.candidates,
+            person,
+            seen.values,
+            asked.now,
+            exclude=asked.request.exclude,
+            sold_out=self._stock.sold_out,
+            bought=seen.bought,
+            shortlist=self._shortlist(asked, seen),
+            gpc=asked.gpc,
+            adult_age=self._adult_age,
+        )
+
+    def expected_margin(self, asked: Asked, bound: Bound, seen: Seen, eligible: Eligible) -> Margins:
+        """float32[M, K]: what each candidate would earn under each draw, minor units."""
+        if not eligible.count or not self._policy(asked.candidates).scores:
+            return _NO_MARGINS
+        if asked.placement.policy.kind == "ranking" and self._recommender is not None:
+            return self._recommender.scores(seen.personal, asked.candidates, asked.now)[np.newaxis]
+        return bound.margins(seen.x)
+
+    def choose(self, asked: Asked, person: Known | None, margins: Margins, eligible: Eligible) -> Chosen:
+        """The slate with its chances; for a person of the holdout what they are served, and the slate they would have seen."""
+        key = asked.assignment_key(person.assignment_key if person is not None else None)
+        held = in_placement_holdout(asked.placement, key)
+        policy = self._policy(asked.candidates)
+        if not eligible.count:
+            return Chosen(key, held, "fallback" if held else policy.id, _NOTHING, None)
+        would = policy.choose(margins, eligible.mask, asked.slots, self._rng)
+        if not held:
+            return Chosen(key, False, policy.id, would, None)
+        rule, served = serve_holdout(asked.candidates, eligible, asked.slots, self._rng)
+        return Chosen(key, True, rule, served, would)
+
+    def log_row(
+        self,
+        asked: Asked,
+        person: Known | None,
+        grant: Grant | Refusal,
+        seen: Seen,
+        eligible: Eligible,
+        bound: Bound,
+        chosen: Chosen,
+    ) -> DecisionRow:
+        """The row of the log: everything that the answer, the audit and the learning need, and nothing that follows from it."""
+        candidates, request, choice, ghost = asked.candidates, asked.request, chosen.choice, chosen.ghost
+        decided_by = ghost if ghost is not None else choice
+        creatives = candidates.creatives_for(asked.locale)
+        granted = isinstance(grant, Grant)
+        return DecisionRow(
+            id=new_id("d", asked.now, self._rng),
+            at=asked.now,
+            subject=asked.subject,
+            other_subject=asked.other_subject,
+            profile_id=person.profile_id if person is not None else asked.subject,
+            assignment_key=chosen.assignment_key,
+            holdout=chosen.holdout,
+            placement=asked.placement.id,
+            placement_revision=asked.placement.revision,
+            catalogue=candidates.number,
+            eligible=pack_bits(eligible.mask),
+            refusals=pack_refusals(eligible.codes, eligible.count),
+            refusal_params=eligible.params,
+            items=choice.items,
+            creatives=tuple([_id(creatives[k]) for k in choice.items]),
+            ghost=ghost.items if ghost is not None else (),
+            ghost_probabilities=ghost.probabilities if ghost is not None else (),
+            probabilities=choice.probabilities,
+            slate_probability=choice.slate_probability,
+            inclusion=choice.probabilities if len(choice.items) == 1 else None,
+            policy=chosen.rule,
+            policy_version=f"{asked.placement.revision}.{candidates.number:x}.{bound.number}.{self._feature_set}",
+            bank=bound.number,
+            draw=decided_by.draw,
+            coins=choice.coins,
+            greedy=decided_by.greedy,
+            features=seen.x.tobytes(),
+            feature_set=self._feature_set,
+            context=asked.logged_context(),
+            purpose=asked.placement.purpose,
+            basis=grant.basis if granted else grant.reason,
+            basis_record=grant.record_id,
+            personalised=granted,
+            prices=tuple([candidates.prices[k] for k in choice.items]),
+            costs=tuple([candidates.costs[k] for k in choice.items]),
+            currency=asked.placement.currency,
+            request_id=request.request_id,
+            request_hash=self._requests.hash(request),
+            expires_at=asked.now + self._expires,
+            preview=request.preview,
+            replayed=asked.replayed,
+        )
+
+    def log(self, asked: Asked, row: DecisionRow, told: Answer) -> Ticket[Any] | None:
+        """Queue the row and let caps and the holdout know at once; a preview leaves no trace."""
+        if row.preview:
+            return None
+        request_key = self._requests.key(asked.request, asked.caller)
+        ticket = self._log.append(row, request_key)
+        if request_key is not None:
+            self._requests.remember(request_key, row.request_hash, told, ticket)
+        if not asked.replayed:
+            offers = [asked.candidates.offer_ids[k] for k in row.items]
+            self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
+        return ticket
+
+    def _policy(self, candidates: Candidates) -> Policy:
+        policy = self._policies.get(candidates.number)
+        if policy is None:
+            if len(self._policies) > 256:
+                self._policies.clear()
+            policy = self._policies[candidates.number] = policy_of(candidates.placement.policy)
+        return policy
+
+    def _shortlist(self, asked: Asked, seen: Seen) -> Sequence[int] | None:
+        if self._recommender is None or len(asked.candidates) <= self._shortlist_above:
+            return None
+        if asked.placement.policy.kind == "ranking":
+            return None
+        scores = self._recommender.scores(seen.personal, asked.candidates, asked.now)
+        return np.argpartition(-scores, self._shortlist_above)[: self._shortlist_above].tolist()
+
+    def _bought(self, personal: Personal, asked: Asked) -> Mapping[str, Micros]:
+        days = self._features.last_days(personal.features, "products_bought_365d", asked.now)
+        return {product: day * 24 * 3600 * SECOND for product, day in days.items()}
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """What is known for one decision: vector, values of rules, purchases, and the personal data themselves under a grant."""
+
+    x: NDArray[np.float32]
+    values: Mapping[str, object]
+    bought: Mapping[str, Micros] | None
+    personal: Personal | None
+
+
+class Chosen(msgspec.Struct, frozen=True, gc=False):
+    """Who was treated how: the identifier that was hashed, holdout or not, the rule that chose, and the ghost slate of a holdout."""
+
+    assignment_key: str
+    holdout: bool
+    rule: str
+    choice: Choice
+    ghost: Choice | None
+
+
+_NO_MARGINS = np.empty((0, 0), dtype=np.float32)
+_NOTHING = Choice(items=(), probabilities=(), slate_probability=1.0)
+
+
+def _id(creative: Any) -> str | None:
+    return creative.id if creative is not None else None
