@@ -83,6 +83,11 @@ class Engine:
             self.backend.con.execute(f"create or replace temp view {name} as {query}")
             return self.backend.table(name)
 
+    def register(self, name: str, rows: ArrowTable) -> None:
+        """Make an Arrow table known to `sql` under a name that no stream has."""
+        with self._lock:
+            self.backend.con.register(name, rows)
+
     def batches(self, table: ir.Table, rows: int = 100_000) -> Iterator[ArrowBatch]:
         """The answer of an expression in Arrow record batches of at most about `rows` lines, so that it need not fit.
 

@@ -1,0 +1,1 @@
+"""What it was worth: read-outs against the holdout, from the log and the lake."""

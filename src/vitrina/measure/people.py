@@ -1,0 +1,113 @@
+"""Who was assigned where, and what each person earned from then on: from the decision log and the lake, never from counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vitrina.core.catalogue import OutcomeRule, Placement
+from vitrina.core.clock import Micros
+from vitrina.core.event import ORDER, REFUND
+from vitrina.measure.read_out import Arms
+from vitrina.storage.engine import Engine
+
+__all__ = ["gather"]
+
+_DEFAULT = (OutcomeRule(event=ORDER, window=0), OutcomeRule(event=REFUND, sign=-1, window=0))
+
+_QUERY = """
+with asked as (
+    select coalesce(i.profile, d.subject) as person, d.holdout, d.placement_revision as revision, d.occurred_at, d.seq
+    from decisions d left join read_out_identity i on i.subject = d.subject
+    where d.placement = '{placement}' and not d.replayed {until}
+), first as (
+    select person, min(occurred_at) as since, min_by(holdout, seq) as holdout, min_by(revision, seq) as revision,
+        bool_or(holdout) and not bool_and(holdout) as mixed
+    from asked group by person
+), counted as (
+    select coalesce(i.profile, e.subject) as person, e.name, e.seq, e.occurred_at, e.value, e.products,
+        coalesce(e.order_id, e.message_id) as document
+    from events e left join read_out_identity i on i.subject = e.subject
+    where e.trusted and e.name in ({names}) and e.subject <> '' and (e.currency is null or e.currency = '{currency}')
+), single as (
+    select person, name, document, min(occurred_at) as occurred_at, min_by(value, seq) as value, min_by(products, seq) as products
+    from counted group by person, name, document
+), valued as (
+    select s.person, s.name, s.occurred_at, r.sign, coalesce(r.fixed, s.value, (
+        select sum(m.margin * line.p.quantity) from (select unnest(s.products) as p) line
+        join read_out_margin m on m.product_id = line.p.product_id)) as value
+    from single s join read_out_rule r on r.name = s.name
+)
+select f.person, f.holdout, f.revision, f.mixed, coalesce(sum(v.sign * v.value), 0)::bigint as value,
+    count(v.person) > 0 as buyer, count(v.person) filter (where v.value is null) as unvalued
+from first f left join valued v on v.person = f.person and v.occurred_at >= f.since
+group by all
+"""
+
+
+def gather(
+    engine: Engine,
+    placement: Placement,
+    identity: Mapping[str, str],
+    margins: Mapping[str, int],
+    holdouts: Mapping[int, float],
+    until: Micros | None = None,
+) -> Arms:
+    """Everybody who was decided for in a placement, one row a person.
+
+    Args:
+        identity: subject key → profile id, for subjects that were joined with others.
+        margins: offer id → margin in minor units, for orders that state no value: their lines with that product id.
+        holdouts: placement revision → holdout share that was meant.
+        until: decisions before this instant only; None for all.
+    """
+    rules = [rule for rule in placement.outcomes if not rule.weak] or list(_DEFAULT)
+    text, whole = pa.string(), pa.int64()
+    engine.register("read_out_identity", _table({"subject": identity.keys(), "profile": identity.values()}, text, text))
+    engine.register("read_out_margin", _table({"product_id": margins.keys(), "margin": margins.values()}, text, whole))
+    engine.register(
+        "read_out_rule",
+        pa.table(
+            {
+                "name": pa.array([rule.event for rule in rules], text),
+                "fixed": pa.array([rule.value for rule in rules], whole),
+                "sign": pa.array([rule.sign for rule in rules], whole),
+            }
+        ),
+    )
+    for name in ("events", "decisions"):
+        engine.table(name)
+    query = _QUERY.format(
+        placement=_quoted(placement.id),
+        currency=_quoted(placement.currency),
+        names=", ".join(f"'{_quoted(rule.event)}'" for rule in rules),
+        until="" if until is None else f"and epoch_us(d.occurred_at) < {int(until)}",
+    )
+    people = engine.sql(query).to_pyarrow()
+    revisions = people["revision"].to_pylist()
+    expected = [holdouts.get(revision, placement.holdout) for revision in revisions]
+    return Arms(
+        holdout=_array(people["holdout"], bool),
+        value=_array(people["value"], np.int64),
+        buyer=_array(people["buyer"], bool),
+        expected_holdout=float(np.mean(expected)) if expected else placement.holdout,
+        mixed=int(_array(people["mixed"], bool).sum()),
+        unvalued=int(_array(people["unvalued"], np.int64).sum()),
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _table(columns: Mapping[str, Any], *kinds: pa.DataType) -> pa.Table:
+    return pa.table(
+        {name: pa.array(list(values), kind) for (name, values), kind in zip(columns.items(), kinds, strict=True)}
+    )
+
+
+def _array(column: Any, kind: Any) -> Any:
+    return column.combine_chunks().to_numpy(zero_copy_only=False).astype(kind)
