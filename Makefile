@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
-BENCHMARKS = $(sort $(filter-out __init__ machine report fixtures,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))))
+BENCHMARKS = $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-long check bench serve lock figures reference clean
