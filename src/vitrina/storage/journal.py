@@ -1,7 +1,10 @@
 """Append-only journals of the store: what came in, in the order in which it was committed.
 
 Numbers are given inside the write transaction, so a reader never sees a row before one with a smaller number, and a
-number is never given twice. With `dedupe` a second row with the same 16-byte id is dropped.
+number is never given twice. With `dedupe` a second row with the same 16-byte id is dropped: the ids of rows that are
+still here are held in memory (`recent`), those of deleted rows in a table of sealed ids. Ids are sealed in their own
+order, many at a time, when rows are deleted, so that a page of the large tree is written once for many ids and not once
+for each.
 """
 
 from __future__ import annotations
@@ -11,11 +14,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, delete, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 
 from vitrina.core.clock import DAY, Micros
 from vitrina.storage.declared import declare, declared_tables
+from vitrina.storage.insert import insert_many
 from vitrina.storage.tables import consumer_offset, journal_head
 
 if TYPE_CHECKING:
@@ -24,10 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["CommittedRow", "Journal", "JournalRow", "declare_journal"]
 
 _BIG = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # so that SQLite takes it as the row id
-ROWS_A_STATEMENT = 100
-FOR_EVER = 1 << 24
-HOT_IDS = 50_000
-SLICE = 4_000
+_FOR_EVER = 1 << 24  # a day that never comes
+_SEAL_ROWS = 1_000
+_SEAL_SLICES = 100_000
+_SCAN_IDS = 20_000
+_DELETE_ROWS = 2_000
 
 
 class JournalRow(msgspec.Struct, frozen=True, gc=False):
@@ -51,18 +68,18 @@ class CommittedRow(msgspec.Struct, frozen=True, gc=False):
     item: Any = None
 
 
-def declare_journal(name: str, *, dedupe: bool) -> tuple[Table, ...]:
-    """The tables of a journal: its rows and, with `dedupe`, its hot and sealed ids. Declared once a name."""
+def declare_journal(name: str, *, dedupe: bool) -> tuple[Table, Table | None]:
+    """The tables of a journal: its rows and, with `dedupe`, its sealed ids. Declared once a name."""
     known = declared_tables()
     if f"{name}_journal" in known:
-        names = [f"{name}_journal", f"{name}_id_hot", f"{name}_id_sealed"]
-        return tuple(known[n] for n in names if n in known)
+        return known[f"{name}_journal"], known.get(f"{name}_sealed_id")
     rows = declare(
         f"{name}_journal",
         Column("seq", _BIG, primary_key=True, autoincrement=False),
-        Column("id", LargeBinary(16), nullable=False, index=not dedupe, unique=None if dedupe else True),
+        Column("id", LargeBinary(16), nullable=False, index=not dedupe),
         Column("at", BigInteger, nullable=False),
         Column("subject", String, nullable=False, index=not dedupe),
+        Column("lasting", SmallInteger, nullable=False),
         Column("body", LargeBinary, nullable=False),
         subject="subject",
         purpose="essential",
@@ -74,17 +91,16 @@ def declare_journal(name: str, *, dedupe: bool) -> tuple[Table, ...]:
             "id": "16 bytes of the hash of the sender's id",
             "at": "when it was received, microseconds UTC",
             "subject": "subject key of the person",
+            "lasting": "1 when its id never expires (imports)",
             "body": "the row itself, as its owner encoded it",
         },
     )
-    if not dedupe:
-        return (rows,)
-    return (rows, *(_declare_ids(f"{name}_id_{kind}") for kind in ("hot", "sealed")))
+    return rows, _declare_sealed(name) if dedupe else None
 
 
-def _declare_ids(name: str) -> Table:
+def _declare_sealed(name: str) -> Table:
     return declare(
-        name,
+        f"{name}_sealed_id",
         Column("id", LargeBinary(16), primary_key=True),
         Column("day", Integer, nullable=False),
         subject=None,
@@ -94,7 +110,7 @@ def _declare_ids(name: str) -> Table:
         exporter="none",
         columns={
             "id": "16 bytes of the hash of the sender's id",
-            "day": "day it was received, days since 1970-01-01 UTC; a far day for imports, which never expire",
+            "day": "day it was received, days since 1970-01-01 UTC; a day that never comes for imports",
         },
         options={"sqlite_with_rowid": False},
     )
@@ -112,6 +128,8 @@ class Journal:
 
     Attributes:
         after_commit: called in the writer's thread after each commit, with the rows that were not dropped, in order.
+        table, sealed: its rows, and its sealed ids (None without `dedupe`).
+        recent, known: ids of the rows that are here and the last number they cover (the writer's, not for others).
     """
 
     def __init__(
@@ -129,8 +147,9 @@ class Journal:
         self.waiting_rows = waiting_rows
         self.waiting_bytes = waiting_bytes
         self.after_commit: list[Callable[[list[CommittedRow]], None]] = []
-        self.tables = declare_journal(name, dedupe=dedupe)
-        self.table = self.tables[0]
+        self.table, self.sealed = declare_journal(name, dedupe=dedupe)
+        self.recent: set[bytes] = set()
+        self.known = -1
         self._readers: set[str] = set()
         self._store: Store | None = None
 
@@ -213,14 +232,68 @@ class Journal:
         """Delete rows up to `upto` that every subscribed reader has dealt with, a few at a time; gives how many."""
         with self.store.read() as connection:
             upto = min([upto, *(self._offset(connection, reader) for reader in self._readers)])
+        total = 0
+        while (end := self._end_of_slice(upto)) is not None:
+            self._seal(end)
+            total += self._delete_rows(end)
+        return total
+
+    def _end_of_slice(self, upto: int) -> int | None:
+        """The last number of the next rows to delete, or None."""
+        seq = self.table.c.seq
+        size = _SEAL_SLICES if self.dedupe else _DELETE_ROWS
+        window = select(seq).where(seq <= upto).order_by(seq).limit(size).subquery()
+        with self.store.read() as connection:
+            return connection.execute(select(func.max(window.c.seq))).scalar()
+
+    def _delete_rows(self, upto: int) -> int:
+        """Delete rows up to a number, whose ids are sealed, and forget those ids."""
         table, total = self.table, 0
+
+        def drop(connection: Connection) -> int:
+            window = (
+                select(table.c.seq, table.c.id).where(table.c.seq <= upto).order_by(table.c.seq).limit(_DELETE_ROWS)
+            )
+            rows = connection.execute(window).all()
+            if rows:
+                connection.execute(delete(table).where(table.c.seq <= rows[-1].seq))
+                self.recent.difference_update([row.id for row in rows])
+            return len(rows)
+
+        while gone := self.store.write(drop):
+            total += gone
+        return total
+
+    def _seal(self, upto: int) -> None:
+        """Put the ids of rows up to a number into the sealed table, in order of id."""
+        sealed, table = self.sealed, self.table
+        if sealed is None:
+            return
+        query = select(table.c.id, table.c.at, table.c.lasting).where(table.c.seq <= upto)
+        with self.store.read() as connection:
+            found = connection.execute(query).all()
+        ids = sorted((row.id, _FOR_EVER if row.lasting else row.at // DAY) for row in found)
+        for start in range(0, len(ids), _SEAL_ROWS):
+            part = ids[start : start + _SEAL_ROWS]
+            self.store.write(lambda c, part=part: insert_many(c, sealed.name, ("id", "day"), part))
+
+    def forget_ids(self, before: Micros) -> int:
+        """Forget sealed ids of days before `before`, except lasting ones; gives how many. A scan: do it once a day."""
+        sealed = self.sealed
+        if sealed is None:
+            return 0
+        total, start, day = 0, b"", before // DAY
         while True:
             with self.store.read() as connection:
-                window = select(table.c.seq).where(table.c.seq <= upto).order_by(table.c.seq).limit(SLICE).subquery()
-                end = connection.execute(select(func.max(window.c.seq))).scalar()
+                window = (
+                    select(sealed.c.id).where(sealed.c.id > start).order_by(sealed.c.id).limit(_SCAN_IDS).subquery()
+                )
+                end = connection.execute(select(func.max(window.c.id))).scalar()
             if end is None:
                 return total
-            total += self.store.write(lambda c, end=end: c.execute(delete(table).where(table.c.seq <= end)).rowcount)
+            old = delete(sealed).where(sealed.c.id > start, sealed.c.id <= end, sealed.c.day < day)
+            total += self.store.write(lambda c, old=old: c.execute(old).rowcount)
+            start = end
 
     def delete_before(self, at: Micros) -> int:
         """Delete rows received before `at` that every subscribed reader has dealt with (retention). Gives how many."""
@@ -235,110 +308,3 @@ class Journal:
 
 def _head(connection: Connection, name: str) -> int:
     return connection.execute(select(journal_head.c.seq).where(journal_head.c.journal == name)).scalar() or 0
-
-
-class Inserter:
-    """Multi-row inserts of one journal over a raw driver connection (the hot path).
-
-    Statement texts are kept by row count, so that the driver finds them prepared. Nothing here commits.
-    """
-
-    def __init__(self, journal: Journal, mark: str) -> None:
-        self._name = journal.name
-        self._dedupe = journal.dedupe
-        self._mark = mark
-        self._rows_sql: dict[int, str] = {}
-        self._ids_sql: dict[int, str] = {}
-        self._hot = 0
-        self._keep_days = max(1, journal.keep // timedelta(days=1))
-        self._next_head = f"update journal_head set seq = seq + {mark} where journal = {mark} returning seq"
-        self._savepoint = "savepoint ids"
-
-    def append(self, cursor: Any, rows: Sequence[JournalRow], lasting: bool) -> list[int | None]:
-        """Insert rows; the number of each, or None for one that was there already."""
-        if not self._dedupe:
-            return list(self._insert(cursor, rows))
-        fresh = self._fresh(cursor, rows, lasting)
-        if fresh is None:
-            return list(self._insert(cursor, rows))
-        numbers = iter(self._insert(cursor, [row for row, new in zip(rows, fresh, strict=True) if new]))
-        return [next(numbers) if new else None for new in fresh]
-
-    def _insert(self, cursor: Any, rows: Sequence[JournalRow]) -> range:
-        if not rows:
-            return range(0)
-        count = len(rows)
-        cursor.execute(self._next_head, (count, self._name))
-        found = cursor.fetchone()
-        if found is None:
-            cursor.execute(
-                f"insert into journal_head (journal, seq) values ({self._mark}, {self._mark})", (self._name, count)
-            )
-            found = (count,)
-        first = found[0] - count + 1
-        seq = first
-        for start in range(0, count, ROWS_A_STATEMENT):
-            part = rows[start : start + ROWS_A_STATEMENT]
-            values: list[Any] = []
-            for row in part:
-                values += (seq, row.id16, row.at, row.subject, row.body)
-                seq += 1
-            cursor.execute(self._rows_text(len(part)), values)
-        return range(first, first + count)
-
-    def _fresh(self, cursor: Any, rows: Sequence[JournalRow], lasting: bool) -> list[bool] | None:
-        """Enter the ids; which rows are new, or None when all are (the common case)."""
-        cursor.execute("savepoint ids")
-        if self._enter(cursor, rows, lasting):
-            cursor.execute("release savepoint ids")
-            return None
-        cursor.execute("rollback to savepoint ids")
-        new: set[bytes] = set()
-        for start in range(0, len(rows), ROWS_A_STATEMENT):
-            part = rows[start : start + ROWS_A_STATEMENT]
-            cursor.execute(self._ids_text(len(part)) + " returning id", self._ids_values(part, lasting))
-            new.update(bytes(found[0]) for found in cursor.fetchall())
-        cursor.execute("release savepoint ids")
-        self._hot += len(new)
-        fresh: list[bool] = []
-        for row in rows:
-            fresh.append(row.id16 in new)
-            new.discard(row.id16)
-        return fresh
-
-    def _enter(self, cursor: Any, rows: Sequence[JournalRow], lasting: bool) -> bool:
-        for start in range(0, len(rows), ROWS_A_STATEMENT):
-            part = rows[start : start + ROWS_A_STATEMENT]
-            cursor.execute(self._ids_text(len(part)), self._ids_values(part, lasting))
-            if cursor.rowcount != len(part):
-                return False
-        self._hot += len(rows)
-        return True
-
-    def _ids_values(self, rows: Sequence[JournalRow], lasting: bool) -> list[Any]:
-        day = FOR_EVER if lasting else rows[0].at // DAY
-        values: list[Any] = []
-        for row in rows:
-            values += (row.id16, day)
-        return values
-
-    def _rows_text(self, count: int) -> str:
-        text = self._rows_sql.get(count)
-        if text is None:
-            one = "(" + ", ".join([self._mark] * 5) + ")"
-            text = f"insert into {self._name}_journal (seq, id, at, subject, body) values " + ", ".join([one] * count)
-            self._rows_sql[count] = text
-        return text
-
-    def _ids_text(self, count: int) -> str:
-        text = self._ids_sql.get(count)
-        if text is None:
-            values = ", ".join([f"({self._mark}, {self._mark})"] * count)
-            text = (
-                f"with given (id, day) as (values {values}) "
-                f"insert into {self._name}_id_hot (id, day) select id, day from given "
-                f"where not exists (select 1 from {self._name}_id_sealed s where s.id = given.id) "
-                "on conflict do nothing"
-            )
-            self._ids_sql[count] = text
-        return text

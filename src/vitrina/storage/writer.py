@@ -18,7 +18,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from vitrina.core.errors import ConflictError, MachineError, OverloadedError
-from vitrina.storage.journal import CommittedRow, Inserter, Journal, JournalRow
+from vitrina.storage.appender import Appender
+from vitrina.storage.insert import mark_of
+from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.ticket import Ticket, settle
 
 __all__ = ["Writer"]
@@ -95,9 +97,8 @@ class Writer:
         self.healthy = True
         self.cause: MachineError | None = None
         self._engine = engine
-        self._mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
         self._connection: Connection | None = None
-        self._inserters: dict[str, Inserter] = {}
+        self._appenders: dict[str, Appender] = {}
         self._queue: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._waiting: dict[str, list[int]] = {}
         self._lock = threading.RLock()
@@ -277,12 +278,12 @@ class Writer:
         return [results[id(job)] for job in group]
 
     def _append_all(self, cursor: Any, jobs: list[_Append], results: dict[int, _Outcome]) -> None:
-        inserter = self._inserter(jobs[0].journal)
+        appender = self._appender(jobs[0].journal)
         if len(jobs) == 1:
-            results[id(jobs[0])] = (inserter.append(cursor, jobs[0].rows, jobs[0].lasting), None)
+            results[id(jobs[0])] = (appender.append(cursor, jobs[0].rows, jobs[0].lasting), None)
             return
         rows = [row for job in jobs for row in job.rows]
-        numbers = inserter.append(cursor, rows, jobs[0].lasting)
+        numbers = appender.append(cursor, rows, jobs[0].lasting)
         start = 0
         for job in jobs:
             end = start + len(job.rows)
@@ -301,10 +302,12 @@ class Writer:
             return None, error
         return value, None
 
-    def _inserter(self, journal: Journal) -> Inserter:
-        found = self._inserters.get(journal.name)
+    def _appender(self, journal: Journal) -> Appender:
+        found = self._appenders.get(journal.name)
         if found is None:
-            found = self._inserters[journal.name] = Inserter(journal, self._mark)
+            dialect = self._engine.dialect
+            found = Appender(journal, mark_of(dialect.paramstyle), locks=dialect.name != "sqlite")
+            self._appenders[journal.name] = found
         return found
 
     # the connection
@@ -325,6 +328,7 @@ class Writer:
     def _failed(self, error: BaseException) -> BaseException:
         """Drop the connection, remember why, and give the error that the waiters get."""
         self._disconnect()
+        self._appenders.clear()
         if isinstance(error, IntegrityError):
             return ConflictError(f"it contradicts what is stored: {error.orig}.", code="store.conflict")
         fault = _as_machine_error(error)
