@@ -54,7 +54,9 @@ def unpack_arrays(data: bytes) -> Arrays:
         return {name: _array(dtype, shape, body) for name, (dtype, shape, body) in packed.items()}
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
         raise MachineError(
-            f"these stored arrays can't be read: {error}.", code="arrays.unreadable", cure="Restore the store from a backup."
+            f"these stored arrays can't be read: {error}.",
+            code="arrays.unreadable",
+            cure="Restore the store from a backup.",
         ) from error
 
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from vitrina.core.ids import hash16
 from vitrina.decide.arrays import Arrays, pack_arrays, unpack_arrays
-from vitrina.decide.model import Head, Layout, Priors
+from vitrina.decide.model import Head, Layout
 
 __all__ = ["Bank", "BoundBank", "Choosable", "draw_bank"]
 
 Single = NDArray[np.float32]
 _SQUARINGS = 5
+_COORDINATES = 700
 _UNIT = np.float32(-1.0 / (2 << _SQUARINGS))
 _TWO = np.float32(2.0)
 _LARGEST = 38.0
@@ -59,17 +60,25 @@ class Bank:
         number: unique in the workspace; 0 is a bank that was never stored.
         placement: whose it is.
         draws: M.
-        feature_set, catalogue_layout: numbers of the columns that it was made for.
+        layout, feature_set: names and number of the columns that it was made for.
     """
 
     def __init__(
-        self, number: int, placement: str, layout: Layout, feature_set: int, heads: Sequence[_Drawn], losses: dict[str, float]
+        self,
+        number: int,
+        placement: str,
+        layout: Layout,
+        feature_set: int,
+        heads: Sequence[_Drawn],
+        basis: Single,
+        losses: dict[str, float],
     ) -> None:
         self.number = number
         self.placement = placement
         self.layout = layout
         self.feature_set = feature_set
         self._heads = tuple(heads)
+        self._basis = basis
         self._losses = losses
         self._bound: tuple[object, BoundBank] | None = None
 
@@ -91,13 +100,13 @@ class Bank:
         """The bank over these candidates; the latest list is kept, so asking again costs nothing."""
         bound = self._bound
         if bound is None or bound[0] is not candidates:
-            bound = (candidates, BoundBank(self, candidates, self._heads))
+            bound = (candidates, BoundBank(self, candidates, self._heads, self._basis))
             self._bound = bound
         return bound[1]
 
     def numbered(self, number: int) -> Bank:
         """The same draws under another number."""
-        return Bank(number, self.placement, self.layout, self.feature_set, self._heads, self._losses)
+        return Bank(number, self.placement, self.layout, self.feature_set, self._heads, self._basis, self._losses)
 
     def pack(self) -> bytes:
         """The bank as bytes (see `vitrina.decide.arrays`)."""
@@ -108,6 +117,7 @@ class Bank:
             "features": np.array(self.layout.features, dtype=np.str_),
             "attributes": np.array(self.layout.attributes, dtype=np.str_),
             "subset": np.array(self.layout.subset, dtype=np.int64),
+            "basis": self._basis,
             "loss_offers": np.array(list(self._losses), dtype=np.str_),
             "losses": np.array(list(self._losses.values()), dtype=np.float64),
         }
@@ -120,15 +130,28 @@ class Bank:
         """The bank that `pack` wrote; it gives the same margins to the bit."""
         arrays = unpack_arrays(data)
         layout = Layout(
-            tuple(map(str, arrays["features"])), tuple(map(str, arrays["attributes"])), tuple(map(int, arrays["subset"]))
+            tuple(map(str, arrays["features"])),
+            tuple(map(str, arrays["attributes"])),
+            tuple(map(int, arrays["subset"])),
         )
         losses = dict(zip(map(str, arrays["loss_offers"]), map(float, arrays["losses"]), strict=True))
         heads = [_Drawn.of(f"head{place}_", arrays) for place in range(2) if f"head{place}_shared" in arrays]
-        return Bank(int(arrays["number"][0]), str(arrays["placement"][0]), layout, int(arrays["feature_set"][0]), heads, losses)
+        return Bank(
+            int(arrays["number"][0]),
+            str(arrays["placement"][0]),
+            layout,
+            int(arrays["feature_set"][0]),
+            heads,
+            arrays["basis"].astype(np.float32),
+            losses,
+        )
 
 
 class _Drawn(msgspec.Struct, frozen=True):
-    """Draws of one head: shared (M, dA), offers (M, K, s), and what an offer that it has not met is drawn from."""
+    """Draws of one head: shared (M, dA); of the offers the intercept and r coordinates in the basis, (M, K, 1 + r).
+
+    `fresh` (1 + r,) holds the deviations that an offer not met is drawn with.
+    """
 
     shared: Single
     offers: Single
@@ -156,7 +179,7 @@ class _Drawn(msgspec.Struct, frozen=True):
         )
 
     def for_offers(self, offer_ids: Sequence[str]) -> Single:
-        """Draws of these offers, (M, K, s); one not met is drawn from the prior, always the same way for its id."""
+        """Draws of these offers, (M, K, 1 + r); one not met is drawn from the prior, always the same way for its id."""
         place = {offer: row for row, offer in enumerate(self.offer_ids)}
         out = np.empty((len(self.shared), len(offer_ids), len(self.fresh)), dtype=np.float32)
         for k, offer in enumerate(offer_ids):
@@ -179,6 +202,7 @@ def draw_bank(
     draws: int,
     scale: float,
     rng: np.random.Generator,
+    rank: int | None = None,
 ) -> Bank:
     """Draw a bank from the posterior of one head (buy) or two (click, buy).
 
@@ -186,37 +210,48 @@ def draw_bank(
         losses: offer id → share of the margin that refunds take back; "" is for offers not named.
         draws: M.
         scale: v, the multiplier of the posterior standard deviation.
+        rank: r, directions of the features in which offers keep weights of their own; default: all of them while
+            r · K ≤ 700, so that a decision among many offers stays cheap, else the r that matter most (`_basis`).
     """
+    layout = heads[0].layout
+    if rank is None:
+        rank = _COORDINATES // max(1, *(len(head.offers) for head in heads))
+    basis = _basis(heads, min(rank, len(layout.subset) - 1))
     drawn: list[_Drawn] = []
     for head in heads:
-        shared, offers = head.draw(draws, scale, rng)
+        shared, own = head.draw(draws, scale, rng)
+        own = np.concatenate([own[:, :, :1], own[:, :, 1:] @ basis], axis=2)
+        deviations = np.array([head.priors.intercept] + [head.priors.offer] * basis.shape[1])
         drawn.append(
             _Drawn(
                 shared.astype(np.float32),
-                offers.astype(np.float32),
+                own.astype(np.float32),
                 tuple(head.offers),
                 head.priors.bias,
-                (scale * _offer_deviations(head.priors, len(head.layout.subset))).astype(np.float32),
+                (scale * deviations).astype(np.float32),
             )
         )
-    return Bank(number, placement, heads[0].layout, feature_set, drawn, losses)
+    return Bank(number, placement, layout, feature_set, drawn, basis.astype(np.float32), losses)
 
 
-def _offer_deviations(priors: Priors, size: int) -> NDArray[np.floating[Any]]:
-    out = np.full(size, priors.offer)
-    out[0] = priors.intercept
-    return out
+def _basis(heads: Sequence[Head], rank: int) -> NDArray[np.floating[Any]]:
+    """Orthonormal directions (s − 1, r) holding most of the offers' mean weights; the identity when r = s − 1."""
+    means = np.concatenate([head.offer_mean[:, 1:] for head in heads])
+    if rank == means.shape[1]:
+        return np.eye(rank)
+    _, directions = np.linalg.eigh(means.T @ means)
+    return directions[:, ::-1][:, :rank]
 
 
 class BoundBank:
     """A bank over K candidates; `margins` is what a decision calls.
 
-    e^−z is taken as ((1 − z/2n) / (1 + z/2n))^n with n = 32, which costs half of numpy's exponential: monotone, exact at
+    e^−z is taken as ((1 − z/2n) / (1 + z/2n))^n with n = 32, half the cost of numpy's exponential: monotone, exact at
     0, relative error below 0.3 % at |z| = 3 and 1.1 % at |z| = 5. Where |z| could pass 38 the true exponential is used.
     The choice depends on the bank and the vector alone, so that a decision can be worked out again to the bit.
     """
 
-    def __init__(self, bank: Bank, candidates: Choosable, heads: Sequence[_Drawn]) -> None:
+    def __init__(self, bank: Bank, candidates: Choosable, heads: Sequence[_Drawn], basis: Single) -> None:
         layout = bank.layout
         features, attributes, draws = len(layout.features), len(layout.attributes), bank.draws
         offers = list(candidates.offer_ids)
@@ -235,8 +270,8 @@ class BoundBank:
         self._shared = np.ascontiguousarray((shared * _UNIT).transpose(1, 0, 2).reshape(features, -1))
         self._constant = np.ascontiguousarray(1.0 + _UNIT * (own[:, :, 0] + bias[:, None]), dtype=np.float32)
         rest = own[:, :, 1:].transpose(2, 0, 1) * _UNIT
-        self._own = np.ascontiguousarray(rest.reshape(len(layout.subset) - 1, self._rows * self.offers))
-        self._subset = _as_slice(layout.subset[1:])
+        self._own = np.ascontiguousarray(rest.reshape(basis.shape[1], self._rows * self.offers))
+        self._directions = _scattered(basis, layout.subset[1:], features)
         loss = np.array([bank.loss(offer) for offer in offers])
         self._margin = (np.asarray(candidates.margin, dtype=np.float64) * (1.0 - loss)).astype(np.float32)
         cost = np.asarray(candidates.cost, dtype=np.float32)
@@ -247,7 +282,7 @@ class BoundBank:
         q = np.dot(np.dot(x, self._shared).reshape(self._rows, self._attributes), self._g)
         q += self._constant
         if len(self._own):
-            q += np.dot(x[self._subset], self._own).reshape(self._rows, self.offers)
+            q += np.dot(np.dot(x, self._directions), self._own).reshape(self._rows, self.offers)
         if self._reach * math.sqrt(float(np.dot(x, x))) < _LARGEST:
             np.divide(q, np.subtract(_TWO, q), out=q)
             for _ in range(_SQUARINGS):
@@ -270,9 +305,8 @@ def _largest_norm(shared: Single, own: Single, g: Single) -> float:
     return float(mapped.max(initial=0.0) + np.linalg.norm(own, axis=2).max(initial=0.0))
 
 
-def _as_slice(positions: Sequence[int]) -> slice | NDArray[np.intp]:
-    """A slice where the positions follow each other: a view instead of a copy."""
-    if list(positions) == list(range(positions[0], positions[0] + len(positions))) if positions else True:
-        start = positions[0] if positions else 0
-        return slice(start, start + len(positions))
-    return np.array(positions, dtype=np.intp)
+def _scattered(basis: Single, subset: Sequence[int], features: int) -> Single:
+    """The basis over all features, (d, r): 0 where a feature has no part in the offer block."""
+    out = np.zeros((features, basis.shape[1]), dtype=np.float32)
+    out[list(subset)] = basis
+    return out

@@ -64,9 +64,9 @@ class Layout(msgspec.Struct, frozen=True):
     subset: tuple[int, ...]
 
 
-def offer_subset(count: int, size: int = 8) -> tuple[int, ...]:
-    """The positions of the features that each offer weighs for itself: the first `size` of `count`."""
-    return tuple(range(min(count, size)))
+def offer_subset(count: int, size: int | None = None) -> tuple[int, ...]:
+    """The positions of the features that each offer weighs for itself: the first `size` of `count`, by default all."""
+    return tuple(range(count if size is None else min(count, size)))
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -163,11 +163,14 @@ class Head:
             return
         np.einsum("ii->i", self.covariance)[:] += share * self._prior_shared
         _hold(self.covariance[None], self._prior_shared)
-        np.einsum("kii->ki", self.offer_covariance)[:] += share * self._prior_offer
-        _hold(self.offer_covariance, self._prior_offer)
+        narrowed = (np.einsum("kii->ki", self.offer_covariance) < self._prior_offer).any(axis=1)
+        blocks = self.offer_covariance[narrowed]
+        np.einsum("kii->ki", blocks)[:] += share * self._prior_offer
+        _hold(blocks, self._prior_offer)
+        self.offer_covariance[narrowed] = blocks
 
     def draw(self, count: int, scale: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """`count` draws of mean + scale · L ε: shared (count, dA) and of the offers in their rows' order (count, K, s)."""
+        """`count` draws of mean + scale · L ε: shared (count, dA), and of the offers by row (count, K, s)."""
         noise = rng.standard_normal((count, len(self.mean)))
         shared = self.mean + scale * noise @ _root(self.covariance).T
         if not self.offers:
@@ -185,7 +188,7 @@ class Head:
             f"{prefix}covariance": half,
             f"{prefix}offers": np.array(list(self.offers), dtype=np.str_),
             f"{prefix}offer_mean": self.offer_mean,
-            f"{prefix}offer_covariance": self.offer_covariance,
+            f"{prefix}offer_covariance": self.offer_covariance[:, *np.tril_indices(len(self._subset))],
             f"{prefix}weight": np.array([self.weight]),
         }
 
@@ -193,13 +196,10 @@ class Head:
         """Take over the posterior that `arrays` wrote under the same layout."""
         self.mean = arrays[f"{prefix}mean"].astype(np.float64)
         size = len(self.mean)
-        lower, half = np.tril_indices(size), arrays[f"{prefix}covariance"].astype(np.float64)
-        self.covariance = np.zeros((size, size))
-        self.covariance[lower] = half
-        self.covariance.T[lower] = half
+        self.covariance = _whole(arrays[f"{prefix}covariance"].astype(np.float64), size)
         self.offers = {str(offer): row for row, offer in enumerate(arrays[f"{prefix}offers"])}
         self.offer_mean = arrays[f"{prefix}offer_mean"].astype(np.float64)
-        self.offer_covariance = arrays[f"{prefix}offer_covariance"].astype(np.float64)
+        self.offer_covariance = _whole(arrays[f"{prefix}offer_covariance"].astype(np.float64), len(self._subset))
         self.weight = float(arrays[f"{prefix}weight"][0])
 
     def moved_to(self, layout: Layout) -> Head:
@@ -231,6 +231,15 @@ class Head:
 def _crosses(x: Floats, g: Floats) -> Floats:
     """All products x_i g_j, (n, dA)."""
     return (x[:, :, None] * g[:, None, :]).reshape(len(x), -1)
+
+
+def _whole(half: Floats, size: int) -> Floats:
+    """Symmetric matrices (…, size, size) from their lower halves (…, size (size + 1) / 2)."""
+    rows, columns = np.tril_indices(size)
+    out = np.zeros((*half.shape[:-1], size, size))
+    out[..., rows, columns] = half
+    out[..., columns, rows] = half
+    return out
 
 
 def _matched(new: Sequence[str], old: Sequence[str]) -> list[tuple[int, int]]:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "bank",
     "candidate_list",
     "catalogue_revision",
     "decision_schema",
     "decisions_to_arrow",
+    "learner",
     "outcome",
     "outcome_schema",
     "outcomes_to_arrow",
@@ -137,6 +139,42 @@ outcome = declare(
         "trusted": "false: shown, never learned from",
         "placement": "placement of the decision",
         "subject": "subject key of the event",
+    },
+)
+
+bank = declare(
+    "bank",
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("placement", String(200), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    subject=None,
+    purpose="essential",
+    retention="as long as the decisions that name it",
+    eraser="none",
+    exporter="none",
+    columns={
+        "number": "number that decisions name, from 1",
+        "placement": "placement id",
+        "at": "when it was drawn, microseconds UTC",
+        "body": "draws of the model's parameters, as arrays (vitrina.decide.arrays)",
+    },
+)
+
+learner = declare(
+    "learner",
+    Column("name", String(200), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    subject=None,
+    purpose="essential",
+    retention="as long as the store: the newest state only",
+    eraser="none",
+    exporter="none",
+    columns={
+        "name": "placement id, or empty for what was read so far and the measured delays",
+        "at": "when it was written, microseconds UTC",
+        "body": "posterior means and covariances, counts and offsets, as arrays (vitrina.decide.arrays)",
     },
 )
 

@@ -34,7 +34,13 @@ def learned(priors, seed, subset):
     for _ in range(4):
         k = rng.integers(K - 5, size=100)
         x = np.c_[np.ones(100), rng.normal(size=(100, D - 1))]
-        head.learn(x, offers.g[k].astype(float), [offers.offer_ids[i] for i in k], (rng.random(100) < 0.2).astype(float), np.ones(100))
+        head.learn(
+            x,
+            offers.g[k].astype(float),
+            [offers.offer_ids[i] for i in k],
+            (rng.random(100) < 0.2).astype(float),
+            np.ones(100),
+        )
     return head
 
 
@@ -104,7 +110,9 @@ def test_a_wild_vector_gives_finite_margins():
 
 
 def test_no_candidates_no_margins():
-    assert drawn([learned(TWO_HEADS, 1, offer_subset(D))]).bind(listed(0)).margins(np.ones(D, dtype=np.float32)).shape == (M, 0)
+    assert drawn([learned(TWO_HEADS, 1, offer_subset(D))]).bind(listed(0)).margins(
+        np.ones(D, dtype=np.float32)
+    ).shape == (M, 0)
 
 
 def test_broken_bytes_are_the_machines_fault():

@@ -182,7 +182,9 @@ def test_moving_to_other_columns_keeps_what_was_learned():
     wider = Layout(("f0", "new", "f2", "f1", "f3", "f4"), ("a0", "a1", "a2", "extra"), (0, 2, 3))
     moved = head.moved_to(wider)
     wide_x = np.c_[x[:, 0], np.zeros(100), x[:, 2], x[:, 1], x[:, 3:]]
-    np.testing.assert_allclose(moved.logits(wide_x, np.c_[g, np.zeros(100)], offers), head.logits(x, g, offers), atol=1e-12)
+    np.testing.assert_allclose(
+        moved.logits(wide_x, np.c_[g, np.zeros(100)], offers), head.logits(x, g, offers), atol=1e-12
+    )
     assert moved.covariance[1 * 4, 1 * 4] == pytest.approx(TWO_HEADS.shared**2)
 
 
