@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ def demo(
     /,
     *,
     seed: Annotated[int, Parameter(help="The same seed gives the same shop and the same visitors.")] = 1,
-    port: Annotated[int, Parameter(help="The port of the console afterwards.")] = 8400,
+    port: Annotated[int | None, Parameter(help="The port of the console afterwards; default: the setting.")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run a simulated shop through the whole loop and say in money what the decisions were worth.
@@ -38,5 +37,4 @@ def demo(
         return
     from vitrina.service import serve
 
-    sys.stderr.write(f"The console is at http://127.0.0.1:{port}/ (Ctrl-C ends).\n")
-    serve(directory, host="127.0.0.1", port=port)
+    serve(directory, port=port)

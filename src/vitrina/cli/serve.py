@@ -13,8 +13,8 @@ __all__ = ["serve"]
 
 def serve(
     *,
-    host: Annotated[str, Parameter(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="The port to listen on.")] = 8400,
+    host: Annotated[str | None, Parameter(help="The address to listen on; default: the setting.")] = None,
+    port: Annotated[int | None, Parameter(help="The port to listen on; default: the setting.")] = None,
     common: Common = HERE,
 ) -> None:
     """Serve the HTTP API and the console until told to stop; what was acknowledged is kept."""
