@@ -215,15 +215,15 @@ def _document(lines: list[Line], mapping: MappingFile, outcome: _Outcome) -> tup
 
 def _line_fault(kind: str, line: Line, first: Line) -> tuple[str, str] | None:
     """(field, reason) for which a line can't be part of a document of this kind."""
+    if kind in GROUPED and (line.product_id is None or line.quantity is None or line.unit_price is None):
+        field = "product_id" if line.product_id is None else "quantity" if line.quantity is None else "unit_price"
+        return field, f"is missing, and a line of kind {kind} needs it"
     if kind in GROUPED and line.unit_price is not None and line.unit_price < 0 and kind != "adjustment":
         return "unit_price", f"a negative price on a document of kind {kind}: only an adjustment may have one"
     if line.currency != first.currency:
         return "currency", f"{line.currency} in a document that began in {first.currency}: a document has one currency"
     if (line.user_id, line.anonymous_id) != (first.user_id, first.anonymous_id) and kind in GROUPED:
         return "user_id", "another person than on the first line of this document"
-    if kind in GROUPED and (line.product_id is None or line.quantity is None or line.unit_price is None):
-        field = "product_id" if line.product_id is None else "quantity" if line.quantity is None else "unit_price"
-        return field, f"is missing, and a line of kind {kind} needs it"
     return None
 
 
@@ -250,11 +250,17 @@ def _event(kind: str, lines: list[Line], digest: str, mapping: MappingFile, now:
         decision_id=first.decision_id,
         offer_id=first.offer_id,
         value=_total(line.value for line in lines),
-        revenue=sum(product.revenue for product in products) if money and products else first.revenue,
+        revenue=_revenue(first, products, money=money),
         currency=first.currency or None,
         products=products,
         traits=first.traits,
     )
+
+
+def _revenue(first: Line, products: Sequence[Product], *, money: bool) -> int | None:
+    if not products:
+        return first.revenue
+    return sum(product.revenue for product in products) if money else None
 
 
 def _total(values: Iterator[int | None]) -> int | None:

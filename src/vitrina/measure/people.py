@@ -1,4 +1,8 @@
-"""Who was assigned where, and what each person earned from then on: from the decision log and the lake, never from counters."""
+"""Who was assigned where, and what each person earned from then on: from the decision log and the lake.
+
+An order counts once by its order id. A refund that repeats the order id *and* the value of another is taken as its
+repeat; refunds of one order with different values are parts of it.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +33,15 @@ with asked as (
     from asked group by person
 ), counted as (
     select coalesce(i.profile, e.subject) as person, e.name, e.seq, e.occurred_at, e.value, e.products,
-        coalesce(e.order_id, e.message_id) as document
-    from events e left join read_out_identity i on i.subject = e.subject
-    where e.trusted and e.name in ({names}) and e.subject <> '' and (e.currency is null or e.currency = '{currency}')
+        coalesce(e.order_id || case when r.sign < 0 then '/' || coalesce(e.value, 0) else '' end, e.message_id) as document
+    from events e join read_out_rule r on r.name = e.name left join read_out_identity i on i.subject = e.subject
+    where e.trusted and e.subject <> '' and (e.currency is null or e.currency = '{currency}')
 ), single as (
     select person, name, document, min(occurred_at) as occurred_at, min_by(value, seq) as value, min_by(products, seq) as products
     from counted group by person, name, document
 ), valued as (
     select s.person, s.name, s.occurred_at, r.sign, coalesce(r.fixed, s.value, (
-        select sum(m.margin * line.p.quantity) from (select unnest(s.products) as p) line
+        select sum(m.margin * abs(line.p.quantity)) from (select unnest(s.products) as p) line
         join read_out_margin m on m.product_id = line.p.product_id)) as value
     from single s join read_out_rule r on r.name = s.name
 )
@@ -83,7 +87,6 @@ def gather(
     query = _QUERY.format(
         placement=_quoted(placement.id),
         currency=_quoted(placement.currency),
-        names=", ".join(f"'{_quoted(rule.event)}'" for rule in rules),
         until="" if until is None else f"and epoch_us(d.occurred_at) < {int(until)}",
     )
     people = engine.sql(query).to_pyarrow()
