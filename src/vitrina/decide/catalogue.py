@@ -59,9 +59,11 @@ class Catalogue:
         clock: stamps them.
         stock: told of counted stock.
         compile_rule: turns an audience rule into a function of a dict of values.
+        currency: of placements that name none.
     """
 
-    def __init__(self, store: Store, clock: Clock, stock: Stock, compile_rule: CompileRule) -> None:
+    def __init__(self, store: Store, clock: Clock, stock: Stock, compile_rule: CompileRule, currency: str = "EUR") -> None:
+        self.currency = currency
         self._store = store
         self._clock = clock
         self._stock = stock

@@ -12,6 +12,7 @@ is exact: nothing is simulated. It is Thompson sampling (Thompson 1933) from a f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,12 @@ from vitrina.decide.policies.remaining import nth_remaining, remaining
 __all__ = ["PosteriorBank"]
 
 _NEVER = np.float32(-np.inf)
+_PENALTY = np.array([-np.inf, 0.0], dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _ones(draws: int) -> NDArray[np.float64]:
+    return np.ones(draws)
 
 
 class PosteriorBank:
@@ -35,16 +42,17 @@ class PosteriorBank:
 
     def choose(self, margins: Margins, eligible: Mask, slots: int, rng: np.random.Generator) -> Choice:
         """Draw a slate; see `Policy.choose`."""
-        draws = margins.shape[0]
+        draws, count = margins.shape
         chance: list[float] = rng.random(1 + 2 * slots).tolist()
         left = int(np.count_nonzero(eligible))
-        masked = np.where(eligible, margins, _NEVER)
+        positions = min(slots, left)
+        # Adding −inf where ineligible is three times as fast as np.where, and gives a copy that may be written to.
+        masked = margins if left == count and positions == 1 else margins + _PENALTY.take(eligible.view(np.uint8))
         draw, follow = int(chance[0] * draws), 1.0 - self.floor
         items: list[int] = []
         probabilities: list[float] = []
         coins, first, slate = 0, b"", 1.0
-        weights: NDArray[np.float64] | None = None
-        positions = min(slots, left)
+        weights = _ones(draws)
         for k in range(positions):
             greedy = masked.argmax(axis=1)
             if k == 0:
@@ -56,16 +64,13 @@ class PosteriorBank:
                 item = int(greedy[draw])
             hit = greedy == item
             floor = self.floor / left
-            if weights is None:
-                probability = follow * (int(np.count_nonzero(hit)) / draws) + floor
-            else:
-                probability = follow * float(weights[hit].sum() / weights.sum()) + floor
+            # The weights sum to M times the chance of the slate so far: Σ w_m ∏ … telescopes into the product of the p_k.
+            probability = follow * float(weights @ hit) / (draws * slate) + floor
             items.append(item)
             probabilities.append(probability)
             slate *= probability
             if k + 1 < positions:
-                step = np.where(hit, follow + floor, floor)
-                weights = step if weights is None else weights * step
+                weights = weights * np.where(hit, follow + floor, floor)
                 masked[:, item] = _NEVER
                 left -= 1
         return Choice(
