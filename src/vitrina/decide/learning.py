@@ -341,6 +341,20 @@ class Learner:
         if self._thread is not None:
             time.sleep(0.0005)  # between bursts, so that a decision never waits for more than one
 
+    def weights(self, placement_id: str) -> dict[str, float]:
+        """How much each head of a placement has learned: the sum of the weights of its examples, by head."""
+        model = self._models.get(placement_id)
+        return {} if model is None else {name: head.weight for name, head in model.heads.items()}
+
+    def losses(self, placement_id: str) -> dict[str, float]:
+        """Share of the margin that refunds take back, by offer; "" stands for offers that never sold."""
+        model = self._models.get(placement_id)
+        return {} if model is None else model.losses()
+
+    def ages(self) -> dict[str, tuple[Micros, ...]]:
+        """At which ages the parts of a "no" are booked, by kind: click, sale_after_click, sale."""
+        return {kind: delays.ages() for kind, delays in self._delays.items()}
+
     # state
 
     def state_hash(self) -> str:
