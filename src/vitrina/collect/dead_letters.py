@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
 
-__all__ = ["CODES", "DeadLetter", "letter"]
+import msgspec
+from sqlalchemy import Connection, delete, func, select
+
+from vitrina.collect.tables import dead_letter
+from vitrina.core.clock import Micros
+
+__all__ = ["CODES", "DeadLetter", "count_letters", "delete_letters", "letter", "store_letters"]
 
 _BODY = 65_536
 
@@ -103,3 +109,36 @@ def letter(
         message_id=message_id,
         body=body[:_BODY],
     )
+
+
+def store_letters(connection: Connection, letters: Sequence[DeadLetter], source: str, now: Micros) -> None:
+    """Write dead letters in the caller's transaction."""
+    if letters:
+        connection.execute(
+            dead_letter.insert(),
+            [
+                {
+                    "at": now,
+                    "source": source,
+                    "code": letter.code,
+                    "place": letter.where,
+                    "cause": letter.cause,
+                    "cure": letter.cure,
+                    "subject": letter.subject,
+                    "message_id": letter.message_id,
+                    "body": letter.body,
+                }
+                for letter in letters
+            ],
+        )
+
+
+def count_letters(connection: Connection) -> dict[str, int]:
+    """Dead letters kept, by code."""
+    query = select(dead_letter.c.code, func.count()).group_by(dead_letter.c.code)
+    return {code: count for code, count in connection.execute(query)}
+
+
+def delete_letters(connection: Connection, before: Micros) -> int:
+    """Delete dead letters refused before an instant (retention). Gives how many."""
+    return connection.execute(delete(dead_letter).where(dead_letter.c.at < before)).rowcount

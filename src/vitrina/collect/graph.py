@@ -1,7 +1,8 @@
 """The people at hand: loaded identifiers, their links and leaves. In memory only; `profiles` loads and saves.
 
-Identifiers that are linked at all, joined or not, form a cluster: what a new link can change lies inside it. A link that
-sorts after all others of its cluster (live events, nearly always) is judged alone; any other has its cluster judged anew.
+Identifiers that are linked at all, joined or not, form a cluster: what a new link can change lies inside it. A link
+that sorts after all others of its cluster (live events, nearly always) is judged alone; any other has its cluster
+judged anew.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Graph:
             cluster.groups[leaf.key].view = None
 
     def evict(self, keep: int, busy: Collection[str]) -> int:
-        """Let go of the clusters used longest ago until at most `keep` identifiers stay; those of `busy` leaves stay."""
+        """Let go of the clusters used longest ago until `keep` identifiers stay; those with `busy` leaves do stay."""
         over = len(self.clusters) - keep
         if over <= 0:
             return 0
@@ -185,12 +186,13 @@ class Graph:
             return []
         cluster = self._together(cluster, self._cluster(high))
         cluster.links[low, high] = new
+        self.removed.discard((low, high))
         if new.order < cluster.last:
             changes = cluster.judge(self.limits)
         else:
             changes = [self._judge_last(cluster, new)]
         if len(cluster.links) > min(self.limits.users, self.limits.links):
-            changes += self._crowded(cluster, new)
+            changes += self._crowded(new)
         return changes
 
     def _judge_last(self, cluster: Cluster, new: Link) -> Change:
@@ -219,11 +221,11 @@ class Graph:
                     return True
         return False
 
-    def _crowded(self, cluster: Cluster, new: Link) -> list[Change]:
+    def _crowded(self, new: Link) -> list[Change]:
         """Keep the bounds of single identifiers, after a link was added to a large cluster."""
         changes: list[Change] = []
         for identifier in (new.low, new.high):
-            mine = self._of(identifier)
+            cluster, mine = self.clusters[identifier], self._of(identifier)
             if identifier[0] == "u":
                 if len(mine) > self.limits.links:
                     changes += self._remove(cluster, [max(mine, key=lambda link: link.order)])
