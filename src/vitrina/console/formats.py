@@ -36,9 +36,9 @@ class Formats:
             self._zone, self.zone = ZoneInfo("UTC"), "UTC"
 
     def decimal(self, value: float | Decimal, digits: int | None = None) -> str:
-        """A number with `digits` decimals, or as many as it needs up to four.
+        r"""A number with `digits` decimals, or as many as it needs up to four.
 
-        >>> formats_for("en", "UTC").decimal(-1234.5), formats_for("ru", "UTC").decimal(1234.5).replace("\\xa0", "_")
+        >>> formats_for("en", "UTC").decimal(-1234.5), formats_for("ru", "UTC").decimal(1234.5).replace("\xa0", "_")
         ('−1,234.5', '1_234,5')
         """
         text = f"{value:,.4f}".rstrip("0").rstrip(".") if digits is None else f"{value:,.{digits}f}"
@@ -59,19 +59,21 @@ class Formats:
         return self.decimal(value, digits)
 
     def percent(self, value: float, digits: int = 0) -> str:
-        """A fraction as a percentage.
+        r"""A fraction as a percentage.
 
-        >>> formats_for("en", "UTC").percent(0.26), formats_for("ru", "UTC").percent(0.26).replace("\\xa0", "_")
+        >>> formats_for("en", "UTC").percent(0.26), formats_for("ru", "UTC").percent(0.26).replace("\xa0", "_")
         ('26%', '26_%')
         """
         text = self.decimal(value * 100, digits)
         return f"{text}{_SPACE}%" if self._russian else f"{text}%"
 
     def money(self, minor: float, currency: str) -> str:
-        """An amount in minor units, with the decimals of its currency.
+        r"""An amount in minor units, with the decimals of its currency.
 
-        >>> formats_for("en", "UTC").money(-30, "EUR"), formats_for("ru", "UTC").money(3420, "EUR").replace("\\xa0", "_")
-        ('−€0.30', '34,20_€')
+        >>> formats_for("en", "UTC").money(-30, "EUR")
+        '−€0.30'
+        >>> formats_for("ru", "UTC").money(3420, "EUR").replace("\xa0", "_")
+        '34,20_€'
         """
         text = self.decimal(from_minor(round(minor), currency), exponent(currency))
         sign = _SIGNS.get(currency)
@@ -87,6 +89,13 @@ class Formats:
         """The day: 23 Nov 2026, 23.11.2026."""
         day = self.local(instant)
         return f"{day:%d.%m.%Y}" if self._russian else f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+    def day(self, instant: Micros, now: Micros) -> str:
+        """The day, without the year when that is the present one: 22 Nov, 22.11."""
+        day = self.local(instant)
+        if day.year != self.local(now).year:
+            return self.date(instant)
+        return f"{day:%d.%m}" if self._russian else f"{day.day} {_MONTHS[day.month - 1]}"
 
     def time(self, instant: Micros) -> str:
         """The time of day to the second."""

@@ -1,7 +1,7 @@
 """Words on the screen, in English and Russian: `words_for("ru").gettext("decisions.title")`.
 
-Messages live in `locale/{en,ru}/LC_MESSAGES/vitrina.po`, read once. A message names its parameters in braces, numbers and
-times are written as the language does (`vitrina.console.formats`).
+Messages live in `locale/{en,ru}/LC_MESSAGES/vitrina.po`, read once. A message names its parameters in braces; numbers
+and times are written as the language does (`vitrina.console.formats`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Words:
         message = f"reason.{reason.code}"
         count = next((reason.params[name] for name in _COUNTS if isinstance(reason.params.get(name), int)), 0)
         try:
-            return self.ngettext(message, message, int(count), **{**reason.params})
+            return self.ngettext(message, message, int(count), **reason.params)
         except KeyError:
             return self.gettext(f"{message}.plain")
 

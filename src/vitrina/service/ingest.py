@@ -1,4 +1,4 @@
-"""`POST /v1/batch`, `/v1/track`, `/v1/identify` and the other calls of Segment's HTTP Tracking API.
+"""Segment's HTTP Tracking API: `POST /v1/batch`, `/v1/track`, `/v1/identify`, the other calls and their letter forms.
 
 A 200 means stored durably: the answer waits for the commit that holds every good event of the body.
 """
@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from vitrina.service.body import read
 from vitrina.service.door import Door
 from vitrina.service.hot import answer, answer_error
 from vitrina.workspace import Workspace
 
-__all__ = ["INFLATED_LIMIT", "KINDS", "WIRE_LIMIT", "Collect"]
+__all__ = ["CALLS", "INFLATED_LIMIT", "WIRE_LIMIT", "Collect", "Stored"]
 
 WIRE_LIMIT = 500_000
+"""Bytes of a body as sent."""
+
 INFLATED_LIMIT = 4_000_000
+"""Bytes of a body after gzip."""
 
-KINDS = ("batch", "track", "identify")
-"""Calls that are taken, each at `/v1/` and its name."""
+_KINDS = ("batch", "track", "identify", "page", "screen", "group", "alias")
+CALLS: dict[str, str] = {f"/v1/{kind}": kind for kind in _KINDS} | {f"/v1/{kind[0]}": kind for kind in _KINDS}
+"""Path → call."""
 
-_STORED = b'{"success":true}'
+
+class Stored(msgspec.Struct, frozen=True):
+    """Every event of the body is stored, or kept as a dead letter with its reason."""
+
+    success: bool = True
+
+
+_STORED = msgspec.json.encode(Stored())
 
 
 class Collect:

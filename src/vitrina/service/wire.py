@@ -1,4 +1,4 @@
-"""The answer of `/v1/decide` as it goes over the wire: camelCase, money as decimal text, no more than the caller may see."""
+"""The answer of `/v1/decide` on the wire: camelCase, money as decimal text, no more than the caller may see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from vitrina.core.decision import Answer, AnswerItem
 from vitrina.core.money import Money
 from vitrina.core.reasons import Reason
 
-__all__ = ["Amount", "DecideAnswer", "DecideItem", "Policy", "WireReason", "answer_wire", "encode_answer"]
+__all__ = [
+    "Amount",
+    "DecideAnswer",
+    "DecideItem",
+    "Policy",
+    "WireReason",
+    "answer_wire",
+    "encode_answer",
+    "wire_reason",
+]
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -84,7 +93,8 @@ def _bare(code: str) -> WireReason:
     return WireReason(code)
 
 
-def _reason(reason: Reason, language: str | None, to_public: bool) -> WireReason:
+def wire_reason(reason: Reason, language: str | None, *, to_public: bool = False) -> WireReason:
+    """A reason on the wire, with words in `language` if that is given; without parameters for a write key."""
     if language is None:
         return _bare(reason.code) if to_public or not reason.params else WireReason(reason.code, reason.params)
     from vitrina.console.words import words_for
@@ -103,7 +113,7 @@ def _item(item: AnswerItem, language: str | None, to_public: bool) -> DecideItem
         content=item.content,
         price=None if item.price is None else amount_of(item.price),
         probability=UNSET if hidden else item.probability,  # pyright: ignore[reportArgumentType]
-        reasons=[_reason(reason, language, to_public) for reason in item.reasons],
+        reasons=[wire_reason(reason, language, to_public=to_public) for reason in item.reasons],
     )
 
 

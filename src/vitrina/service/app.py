@@ -1,0 +1,174 @@
+"""The application: hot routes in front, Litestar's routes and the console's pages behind, one workspace under all."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.config.response_cache import ResponseCacheConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.static_files import create_static_files_router
+
+import vitrina
+from vitrina.console.page import HEADERS, Page
+from vitrina.console.routes import HANDLERS as PAGES
+from vitrina.console.session import Attempts, Sessions
+from vitrina.core.clock import SECOND
+from vitrina.core.decision import DecideRequest
+from vitrina.core.errors import VitrinaError
+from vitrina.service import catalogue, decisions, operations, people, problem
+from vitrina.service.decide import Decide
+from vitrina.service.door import Door
+from vitrina.service.hot import App, HotRoutes
+from vitrina.service.ingest import CALLS, Collect, Stored
+from vitrina.service.openapi import CompleteDocument, HotOperation
+from vitrina.service.refusals import Refusals
+from vitrina.service.wire import DecideAnswer
+from vitrina.workspace import Workspace
+
+__all__ = ["create_app"]
+
+_LOG = logging.getLogger("vitrina.service")
+_STATIC = Path(__file__).parent.parent / "console" / "static"
+_COLLECT_WORDS = (
+    "200 means stored durably. Bad calls in a readable body become dead letters; a repeated messageId is harmless."
+)
+_DECIDE_WORDS = (
+    "One decision with its exact probability, logged before it is answered. The same requestId gives the same answer."
+)
+_API = ("/v1/", "/schema", "/healthz", "/readyz")
+
+
+def create_app(workspace: Workspace) -> HotRoutes:
+    """The ASGI application of a workspace that is open and started."""
+    door = Door(workspace.keys, Refusals(_audit_of(workspace)))
+    routes: dict[str, App] = {"/v1/decide": Decide(workspace, door)}
+    for path, kind in CALLS.items():
+        routes[path] = Collect(workspace, door, kind)
+    return HotRoutes(routes, _litestar(workspace, door))
+
+
+def _audit_of(workspace: Workspace) -> Any:
+    def record(caller: str, code: str, route: str, count: int) -> None:
+        workspace.audit.record(caller or "unknown", "access.refused", route, {"code": code, "count": count})
+
+    return record
+
+
+def _litestar(workspace: Workspace, door: Door) -> Litestar:
+    sessions = Sessions(workspace.users.session_secret, workspace.clock)
+    attempts = Attempts(workspace.clock)
+    resources = [*catalogue.HANDLERS, *people.HANDLERS, *decisions.HANDLERS, *operations.HANDLERS]
+    static = create_static_files_router(
+        path="/static", directories=[_STATIC], cache_control=None, include_in_schema=False
+    )
+    document = OpenAPIConfig(
+        title="Vitrina",
+        version=vitrina.__version__,
+        description="Events in, decisions out. Errors are problem documents (RFC 9457).",
+        path="/schema",
+        render_plugins=[CompleteDocument(_operations())],
+        use_handler_docstrings=True,
+        operation_id_creator=_operation_id,
+    )
+    return Litestar(
+        route_handlers=[*resources, *PAGES, static],
+        dependencies={
+            "workspace": Provide(lambda: workspace, sync_to_thread=False, use_cache=True),
+            "door": Provide(lambda: door, sync_to_thread=False, use_cache=True),
+            "sessions": Provide(lambda: sessions, sync_to_thread=False, use_cache=True),
+            "attempts": Provide(lambda: attempts, sync_to_thread=False, use_cache=True),
+        },
+        exception_handlers={Exception: lambda request, error: _answer_error(request, error, workspace, sessions)},
+        openapi_config=document,
+        response_cache_config=ResponseCacheConfig(),
+        request_max_body_size=4_000_000,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _operation_id(handler: Any, _method: Any, _path: Any) -> str:
+    return "".join(part.capitalize() for part in handler.handler_name.split("_"))
+
+
+def _operations() -> list[HotOperation]:
+    collect = ("400", "401", "403", "413", "429", "503")
+    calls = [
+        HotOperation(
+            path=path,
+            summary=f"Segment's {kind} call",
+            description=_COLLECT_WORDS,
+            tag="collect",
+            body=Workspace.wire_type(kind),
+            answer=Stored,
+            problems=collect,
+        )
+        for path, kind in CALLS.items()
+        if len(path) > len("/v1/x")
+    ]
+    decide = HotOperation(
+        path="/v1/decide",
+        summary="What to show, to this person, here and now",
+        description=_DECIDE_WORDS,
+        tag="decide",
+        body=DecideRequest,
+        answer=DecideAnswer,
+        problems=("400", "401", "403", "404", "409", "413", "503"),
+    )
+    return [*calls, decide]
+
+
+def _answer_error(
+    request: Request[Any, Any, Any], error: Exception, workspace: Workspace, sessions: Sessions
+) -> Response[Any]:
+    document, headers = _problem_of(error)
+    if document.status >= 500 and not isinstance(error, VitrinaError):
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    if request.url.path.startswith(_API):
+        return Response(
+            msgspec.json.encode(document),
+            status_code=document.status,
+            media_type=problem.PROBLEM_TYPE,
+            headers=headers | ({"www-authenticate": 'Basic realm="vitrina"'} if document.status == 401 else {}),
+        )
+    page = Page(request, workspace, sessions)
+    if document.status in (404, 405):
+        return page.error(404, "404")
+    if document.status >= 500:
+        at = page.words.formats.moment(workspace.clock.now() // SECOND * SECOND, seconds=True)
+        return page.error(document.status, "500", at=at)
+    return Response(
+        document.detail, status_code=document.status, media_type="text/plain; charset=utf-8", headers=HEADERS
+    )
+
+
+def _problem_of(error: Exception) -> tuple[problem.Problem, dict[str, str]]:
+    if isinstance(error, VitrinaError):
+        return problem.from_error(error), problem.headers_of(error)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, msgspec.DecodeError):
+        cause = cause.__cause__
+    if isinstance(cause, msgspec.DecodeError):
+        return problem.from_validation(cause), {}
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return _from_litestar(error), {}
+    return problem.unexpected(), {}
+
+
+def _from_litestar(error: HTTPException) -> problem.Problem:
+    if error.status_code == 404:
+        return problem.make(404, "route.unknown", "There is no such route.", cure="See /schema/openapi.json.")
+    if error.status_code == 405:
+        return problem.make(
+            405, "route.method", "This route doesn't take this method.", cure="See /schema/openapi.json."
+        )
+    field, detail = "", error.detail
+    if isinstance(error.extra, list) and error.extra and isinstance(error.extra[0], dict):
+        field, detail = str(error.extra[0].get("key", "")), str(error.extra[0].get("message", detail))
+    return problem.make(error.status_code, "request.invalid", detail.rstrip(".") + ".", field=field)

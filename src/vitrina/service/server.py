@@ -1,0 +1,125 @@
+"""`vitrina serve`: one process, one event loop; ends gracefully and keeps what was acknowledged."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+import vitrina
+from vitrina.core.errors import MachineError
+from vitrina.service.app import create_app
+from vitrina.workspace import Workspace
+
+__all__ = ["run", "serve"]
+
+_GRACE = 4
+"""Seconds that requests in flight get when the server is told to stop."""
+
+_FIRST = "admin@localhost.local"
+
+
+def serve(
+    directory: Path | str = ".",
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Open a workspace and serve it until a signal says stop.
+
+    Args:
+        directory: the workspace's folder.
+        host, port: where to listen; what the settings say when None. Port 0 takes a free one.
+        on_ready: called with the address once it listens.
+
+    Raises:
+        MachineError: the address can't be listened on.
+    """
+    workspace = vitrina.open(directory)
+    try:
+        workspace.start()
+        run(workspace, host=host, port=port, on_ready=on_ready)
+    finally:
+        workspace.close()
+
+
+def run(
+    workspace: Workspace,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve an open, started workspace until a signal says stop; see `serve`."""
+    settings = workspace.settings.service
+    host, port = host or settings.host, settings.port if port is None else port
+    if settings.switch_interval:
+        sys.setswitchinterval(settings.switch_interval)
+    config = uvicorn.Config(
+        create_app(workspace),
+        host=host,
+        port=port,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=75,
+        backlog=2048,
+    )
+    server = _Server(config, lambda address: _welcome(workspace, address, on_ready))
+    try:
+        server.run()
+    except SystemExit as stop:
+        if stop.code not in (0, None):
+            raise _not_listening(host, port) from None
+    if not server.listened:
+        raise _not_listening(host, port)
+
+
+class _Server(uvicorn.Server):
+    """A server that says when and where it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self.listened = False
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        """Listen, then tell the address."""
+        await super().startup(sockets=sockets)
+        if self.servers:
+            name = self.servers[0].sockets[0].getsockname()
+            self.listened = True
+            self._on_ready(f"http://{name[0] if ':' not in name[0] else f'[{name[0]}]'}:{name[1]}")
+
+
+def _welcome(workspace: Workspace, address: str, on_ready: Callable[[str], None] | None) -> None:
+    lines = [f"Vitrina listens at {address}/ (Ctrl-C ends)."]
+    if workspace.users.count() == 0:
+        password = secrets.token_urlsafe(12)
+        workspace.users.create(_FIRST, password)
+        lines.append(
+            f"First user of the console: {_FIRST}, password {password} (shown once; more with `vitrina users create`)."
+        )
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
+    if on_ready is not None:
+        on_ready(address)
+
+
+def _not_listening(host: str, port: int) -> MachineError:
+    return MachineError(
+        f"{host}:{port} can't be listened on.",
+        code="server.address",
+        where="service.port",
+        cure="Another program may be there: choose another with --port.",
+    )
