@@ -18,7 +18,7 @@ from vitrina.understand.features.algebra import (
     TopDecayed,
 )
 
-__all__ = ["BROWSING", "FEATURES", "NUMBER"]
+__all__ = ["BROWSING", "FEATURES", "NUMBER", "feature_words"]
 
 NUMBER = 1
 """Version of this set: raise it whenever a definition below changes (a test holds both together)."""
@@ -94,3 +94,8 @@ FEATURES: tuple[Feature, ...] = (
         "days_since_first_seen", DaysSince(_anything, "first"), "days since first seen", "дней с первого визита", "days"
     ),
 )
+
+
+def feature_words(locale: str) -> dict[str, str]:
+    """Name of every starter feature → its words in `locale` (en or ru)."""
+    return {feature.name: feature.russian if locale == "ru" else feature.english for feature in FEATURES}
