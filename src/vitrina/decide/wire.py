@@ -104,7 +104,7 @@ class OfferBody(_Body, frozen=True, kw_only=True):
     stock: Annotated[int, Meta(ge=0)] | None = None
     tags: list[str] = []
     advertising: bool = False
-    eligibility: EligibilityBody = EligibilityBody()
+    eligibility: EligibilityBody = msgspec.field(default_factory=EligibilityBody)
     enabled: bool = True
     revision: int | None = None
 
@@ -154,7 +154,7 @@ class PlacementBody(_Body, frozen=True, kw_only=True):
     currency: str | None = None
     holdout: Annotated[float, Meta(ge=0, le=1)] = 0.05
     holdout_serves: Literal["uniform", "fallback"] | list[str] = "uniform"
-    policy: PolicyBody = PolicyBody()
+    policy: PolicyBody = msgspec.field(default_factory=PolicyBody)
     outcomes: list[OutcomeBody] = []
     fallback: dict[str, Any] = {}
     durability: Literal["process", "power"] = "power"
