@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -64,12 +65,14 @@ def import_file(
     dry_run: bool = False,
     progress: Progress | None = None,
     on_products: Callable[[dict[str, tuple[str, str]]], None] | None = None,
+    erased: Callable[[str], bool] | None = None,
 ) -> ImportReport:
     """Import one file.
 
     Args:
         sink: stores events durably; not called in a dry run.
         refusals_file: where every refused row is written, as NDJSON.
+        erased: tells whether a leaf identifier (`u:…`) belongs to an erased person, whose rows are refused.
         on_products: receives product id → (name, category) of the file once it has been read.
 
     Raises:
@@ -81,7 +84,7 @@ def import_file(
         reader = _read(path, mapping, spool, now, progress)
         if on_products is not None and not dry_run:
             on_products(reader.products)
-        outcome = _store(spool, mapping, digest, sink, now, dry_run, progress)
+        outcome = _store(spool, mapping, digest, sink, now, dry_run, progress, erased)
         refused = sorted(spool.bad + outcome.bad, key=lambda bad: bad.row)
         spool.close()
     written = _write_refusals(refusals_file, refused) if refusals_file is not None and not dry_run else None
@@ -162,10 +165,18 @@ class _Outcome:
 
 
 def _store(
-    spool: _Spool, mapping: MappingFile, digest: str, sink: Sink, now: Micros, dry_run: bool, progress: Progress | None
+    spool: _Spool,
+    mapping: MappingFile,
+    digest: str,
+    sink: Sink,
+    now: Micros,
+    dry_run: bool,
+    progress: Progress | None,
+    erased: Callable[[str], bool] | None,
 ) -> _Outcome:
     outcome = _Outcome()
     lag = round(mapping.source.available_after_seconds * SECOND)
+    introduce = _Introductions(mapping)
     batch: list[tuple[Event, int]] = []
 
     def flush() -> None:
@@ -182,12 +193,55 @@ def _store(
         kind, kept = _document(lines, mapping, outcome)
         if not kept:
             continue
-        batch.append((_event(kind, kept, digest, mapping, now, lag), len(kept)))
+        event = _event(kind, kept, digest, mapping, now, lag)
+        if erased is not None and event.subject and erased(event.subject):
+            outcome.bad += [bad_row(line.row, "user_id", "this person was erased") for line in kept]
+            continue
+        introduction = introduce(event, kept[0].traits)
+        if introduction is not None:
+            batch.append((introduction, 0))
+        batch.append((event, len(kept)))
         outcome.documents[kind] = outcome.documents.get(kind, 0) + 1
         if len(batch) >= _BATCH:
             flush()
     flush()
     return outcome
+
+
+class _Introductions:
+    """An `identify` for a person's first document and whenever the file states something new about them."""
+
+    def __init__(self, mapping: MappingFile) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+        source = mapping.source
+        self._consent: dict[str, Any] = {}
+        if source.purposes:
+            granted = {purpose.value: True for purpose in source.purposes}
+            basis = str(source.lawful_basis)
+            self._consent = {
+                "consent": {"categoryPreferences": granted, "lawfulBasis": basis, "source": f"import:{source.name}"[:64]}
+            }
+
+    def __call__(self, event: Event, traits: dict[str, Any]) -> Event | None:
+        subject = event.subject
+        known = self._known.get(subject)
+        if not subject or known == traits or (known is None and not traits and not self._consent):
+            return None
+        self._known[subject] = traits
+        return Event(
+            message_id=f"{event.message_id}:person",
+            type="identify",
+            user_id=event.user_id,
+            anonymous_id=event.anonymous_id,
+            occurred_at=event.occurred_at,
+            received_at=event.received_at,
+            available_at=event.available_at,
+            source=event.source,
+            trusted=True,
+            backfilled=True,
+            traits=traits,
+            context=self._consent if known is None else {},
+        )
 
 
 def _document(lines: list[Line], mapping: MappingFile, outcome: _Outcome) -> tuple[str, list[Line]]:

@@ -178,7 +178,7 @@ def _description(field: msgspec.inspect.Field) -> str:
     return ""
 
 
-def template(name: str | None = None, currency: str | None = None) -> str:
+def template(name: str | None = None, currency: str | None = None, timezone: str | None = None) -> str:
     """The text of a commented `vitrina.toml` with every setting at its default."""
     lines = ["# Settings of this workspace. A line that begins with # shows the default.", ""]
     section_before = ""
@@ -186,7 +186,8 @@ def template(name: str | None = None, currency: str | None = None) -> str:
         if section != section_before:
             lines += ["", f"[{section}]"] if section_before else [f"[{section}]"]
             section_before = section
-        given = {"workspace.name": name, "workspace.currency": currency}.get(f"{section}.{key}")
+        stated = {"workspace.name": name, "workspace.currency": currency, "workspace.timezone": timezone}
+        given = stated.get(f"{section}.{key}")
         value = msgspec.json.encode(field.default if given is None else given).decode()
         lines += [f"# {_description(field)}", f"{'' if given is not None else '# '}{key} = {value}"]
     return "\n".join(lines) + "\n"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, select
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Index, String, func, select
 
 from vitrina.core.clock import Micros
 from vitrina.core.consent import ConsentRecord, LawfulBasis, Purpose
 from vitrina.storage.declared import declare
 from vitrina.storage.store import Store
 
-__all__ = ["Consents", "consent_record"]
+__all__ = ["Consents", "consent_record", "write_consents"]
 
 consent_record = declare(
     "consent_record",
@@ -51,34 +51,14 @@ _ROWS_A_STATEMENT = 1_000
 
 
 class Consents:
-    """The consent records of a workspace.
+    """The consent records of a workspace."""
 
-    Args:
-        on_recorded: called with new records after they are committed, so that the next decision knows them.
-    """
-
-    def __init__(self, store: Store, on_recorded: Callable[[Sequence[ConsentRecord]], None] | None = None) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self.on_recorded = on_recorded
 
-    def record(self, records: Sequence[ConsentRecord]) -> int:
-        """Append records; one whose id is there already is left alone. Gives how many were new."""
-        fresh: list[ConsentRecord] = []
-        for start in range(0, len(records), _ROWS_A_STATEMENT):
-            fresh += self._append(records[start : start + _ROWS_A_STATEMENT])
-        if fresh and self.on_recorded is not None:
-            self.on_recorded(fresh)
-        return len(fresh)
-
-    def _append(self, records: Sequence[ConsentRecord]) -> list[ConsentRecord]:
-        ids = [record.id for record in records]
-        with self._store.read() as connection:
-            known = set(connection.execute(select(consent_record.c.id).where(consent_record.c.id.in_(ids))).scalars())
-        fresh = list({record.id: record for record in records if record.id not in known}.values())
-        if fresh:
-            rows = [_row(record) for record in fresh]
-            self._store.write(lambda connection: connection.execute(consent_record.insert(), rows).rowcount)
-        return fresh
+    def record(self, records: Sequence[ConsentRecord]) -> None:
+        """Append records and wait for their commit; one whose id is there already is left alone."""
+        self._store.write(lambda connection: write_consents(connection, records))
 
     def of(self, subjects: Sequence[str]) -> list[ConsentRecord]:
         """Every record of these leaf identifiers, oldest first."""
@@ -95,10 +75,19 @@ class Consents:
 
     def count(self) -> int:
         """How many records there are."""
-        from sqlalchemy import func
-
         with self._store.read() as connection:
             return connection.execute(select(func.count()).select_from(consent_record)).scalar_one()
+
+
+def write_consents(connection: Connection, records: Sequence[ConsentRecord]) -> None:
+    """Append records in the caller's transaction; one whose id is there already is left alone."""
+    for start in range(0, len(records), _ROWS_A_STATEMENT):
+        part = {record.id: record for record in records[start : start + _ROWS_A_STATEMENT]}
+        known = select(consent_record.c.id).where(consent_record.c.id.in_(list(part)))
+        for record_id in connection.execute(known).scalars().all():
+            del part[record_id]
+        if part:
+            connection.execute(consent_record.insert(), [_row(record) for record in part.values()])
 
 
 def _row(record: ConsentRecord) -> dict[str, str | bool | Micros | None]:

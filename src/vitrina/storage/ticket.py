@@ -25,6 +25,13 @@ class Ticket(Generic[T]):
         self._error: BaseException | None = None
         self._waiters: list[asyncio.Future[None] | threading.Event] | None = None
 
+    @classmethod
+    def of(cls, value: T) -> Ticket[T]:
+        """A ticket of something that is done already."""
+        ticket = cls()
+        ticket._value = value
+        return ticket
+
     @property
     def done(self) -> bool:
         """True once the write is committed or has failed."""
