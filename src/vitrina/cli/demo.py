@@ -28,7 +28,7 @@ def demo(
     Args:
         directory: the workspace to make; an earlier demo there is replaced.
     """
-    from vitrina.gym.market import run_demo
+    from vitrina.gym.demo import run_demo
 
     with progress("Simulating visitors") as advance:
         result = run_demo(directory, seed=seed, progress=advance)

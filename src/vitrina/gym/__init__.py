@@ -1,0 +1,1 @@
+"""The gym: simulated shops whose truth is known, driven through the code that production runs."""
