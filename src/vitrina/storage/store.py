@@ -23,6 +23,7 @@ declare_journal("events", dedupe=True)
 declare_journal("decisions", dedupe=False)
 
 _CACHE_KIB = 65_536
+_SCRUB = ("pragma wal_checkpoint(truncate)", "vacuum", "pragma wal_checkpoint(truncate)")
 
 
 def _connect_sqlite(url: URL, autocheckpoint: int, *, writing: bool) -> Engine:
@@ -121,8 +122,39 @@ class Store:
         return dict(self._journals)
 
     def migrate(self) -> None:
-        """Bring the tables up to date."""
-        self.write(metadata.create_all)
+        """Bring the tables up to date, in one transaction: the versions first, then what is declared beside them.
+
+        Raises:
+            UserError: the store was made by a later version of the program.
+        """
+        from vitrina.storage import migrations
+
+        with self.read() as connection:
+            version = migrations.current_version(connection)
+        if version is not None and version not in migrations.known_versions():
+            raise UserError(
+                f"the store is at version {version} of its tables, which this program doesn't know.",
+                code="store.newer",
+                where=self.url.render_as_string(),
+                cure="Use the version of the program that wrote it, or a later one.",
+            )
+
+        def bring_up(connection: Connection) -> None:
+            migrations.upgrade(connection)
+            metadata.create_all(connection)
+
+        self.write(bring_up)
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted: rewrite the file and empty its log, so that no byte of it is left (SQLite).
+
+        Takes a while in a large store, and as much free space as it holds. Called at the end of an erasure.
+
+        Raises:
+            MachineError: there is no room, or a reader held on to an old state for longer than five seconds.
+        """
+        if self.url.get_backend_name() == "sqlite":
+            self.writer.alone(_SCRUB)
 
     def close(self) -> None:
         """Write what waits, stop the writer, close every connection."""

@@ -16,7 +16,7 @@ from vitrina.storage.insert import mark_of
 from vitrina.storage.journal import Journal, JournalRow
 from vitrina.storage.ticket import Ticket
 
-__all__ = ["Append", "Call", "Job", "Outcome", "Transactions", "as_machine_error"]
+__all__ = ["Alone", "Append", "Call", "Job", "Outcome", "Transactions", "as_machine_error"]
 
 log = logging.getLogger("vitrina.storage")
 
@@ -49,7 +49,17 @@ class Call:
         self.ticket: Ticket[Any] = Ticket()
 
 
-Job = Append | Call
+class Alone:
+    """Statements that can't be in a transaction; a group of its own."""
+
+    __slots__ = ("statements", "ticket")
+
+    def __init__(self, statements: Sequence[str]) -> None:
+        self.statements = statements
+        self.ticket: Ticket[None] = Ticket()
+
+
+Job = Append | Call | Alone
 Outcome = tuple[Any, BaseException | None]
 
 
@@ -92,6 +102,8 @@ class Transactions:
             Exception: the group could not be written; nothing of it is kept. Call `reset` before the next one.
         """
         connection = self._connect()
+        if isinstance(group[0], Alone):
+            return [(None, self._alone(group[0].statements))]
         if any(isinstance(job, Call) for job in group):
             with connection.begin():
                 return self._apply(connection, self._raw, group)
@@ -106,6 +118,17 @@ class Transactions:
             raise
         return outcomes
 
+    def _alone(self, statements: Sequence[str]) -> MachineError | None:
+        """Run statements outside a transaction; what went wrong, or None."""
+        for statement in statements:
+            try:
+                row = self._raw.execute(statement).fetchone()
+            except sqlite3.Error as error:
+                return as_machine_error(error)
+            if row is not None and row[0] == 1:  # how a checkpoint says that it was kept from finishing
+                return as_machine_error(sqlite3.OperationalError("a long read kept the log from being emptied"))
+        return None
+
     def reset(self) -> None:
         """Drop the connection and what memory knows of it."""
         connection, self._connection, self._raw = self._connection, None, None
@@ -113,6 +136,7 @@ class Transactions:
         if connection is None:
             return
         try:
+            connection.invalidate()  # not back to the pool: the next one is a new one
             connection.close()
         except Exception:
             log.warning("the writer's connection did not close cleanly", exc_info=True)

@@ -18,7 +18,7 @@ from vitrina.core.errors import MachineError, OverloadedError
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.tables import consumer_offset
 from vitrina.storage.ticket import Ticket, settle
-from vitrina.storage.transaction import Append, Call, Job, Outcome, Transactions, as_machine_error
+from vitrina.storage.transaction import Alone, Append, Call, Job, Outcome, Transactions, as_machine_error
 
 __all__ = ["GROUP_ROWS", "Writer"]
 
@@ -92,6 +92,22 @@ class Writer:
             self._check_open()
             self._queue.put(job)
         return job.ticket
+
+    def alone(self, statements: Sequence[str]) -> None:
+        """Run statements that can't be in a transaction (`vacuum`), between two groups, and wait for them.
+
+        Raises:
+            MachineError: the disk or the database failed.
+        """
+        self.check_caller()
+        job = Alone(statements)
+        if self._thread is None:
+            self._work_here(job)
+        else:
+            with self._lock:
+                self._check_open()
+                self._queue.put(job)
+        job.ticket.result()
 
     def check_caller(self) -> None:
         """A `RuntimeError` in the writer's own thread, where waiting for a commit would never end."""
@@ -183,7 +199,8 @@ class Writer:
         try:
             outcomes = self._transactions.commit(group)
         except Exception as error:  # whatever it was, nobody may be left waiting
-            log.exception("the store could not be written")
+            if self.healthy:
+                log.exception("the store could not be written")
             self._transactions.reset()
             fault = as_machine_error(error)
             self.healthy, self.cause = False, fault
@@ -224,4 +241,7 @@ def _touch(connection: Connection) -> None:
 
 
 def _weight(job: Job) -> int:
-    return len(job.rows) if isinstance(job, Append) else 1
+    """Rows that a job counts for; one that must be alone fills a group."""
+    if isinstance(job, Append):
+        return len(job.rows)
+    return GROUP_ROWS if isinstance(job, Alone) else 1
