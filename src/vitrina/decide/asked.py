@@ -118,7 +118,10 @@ def check(request: DecideRequest, caller: Caller, candidates: Candidates, clock:
 def _moment(request: DecideRequest) -> Micros:
     if not request.preview:
         raise UserError(
-            "only a preview can be asked for another time.", code="decide.at", where="at", cure='Add "preview": true, or leave "at" out.'
+            "only a preview can be asked for another time.",
+            code="decide.at",
+            where="at",
+            cure='Add "preview": true, or leave "at" out.',
         )
     try:
         return from_datetime(datetime.fromisoformat(str(request.at)))

@@ -120,7 +120,9 @@ def import_offers(catalogue: Catalogue, data: bytes, form: str, by: str = "") ->
             if not named:
                 raise UserError("this row has no id.", code="catalogue.id", where="id", cure="Give every offer an id.")
             if named in offers:
-                raise UserError(f"{named} stands above already.", code="catalogue.double", where="id", cure="Keep one row an offer.")
+                raise UserError(
+                    f"{named} stands above already.", code="catalogue.double", where="id", cure="Keep one row an offer."
+                )
             offers[named] = offer_of(named, body)
         except UserError as error:
             refusals.append(RowRefusal(row=number, id=named, field=error.where, reason=error.message, cure=error.cure))
@@ -163,7 +165,10 @@ def _rows_of(text: str, form: str) -> Iterator[tuple[int, Callable[[], OfferBody
 def _check_header(header: list[str]) -> None:
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise UserError(
-            "the columns are not separated by commas.", code="catalogue.separator", where="header", cure="Save it with commas."
+            "the columns are not separated by commas.",
+            code="catalogue.separator",
+            where="header",
+            cure="Save it with commas.",
         )
     for needed in ("id", "name"):
         if needed not in header:
@@ -190,7 +195,9 @@ def _csv_body(header: list[str], row: list[str]) -> OfferBody:
     currency = cells.pop("currency", None)
     for name, cell in cells.items():
         path = _SHORT.get(name, name)
-        *parents, leaf = [path.split(".", 1)[0], path.split(".", 1)[1]] if path.startswith("attributes.") else path.split(".")
+        *parents, leaf = (
+            [path.split(".", 1)[0], path.split(".", 1)[1]] if path.startswith("attributes.") else path.split(".")
+        )
         place = tree
         for parent in parents:
             place = place.setdefault(parent, {})

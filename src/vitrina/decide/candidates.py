@@ -20,7 +20,13 @@ __all__ = ["ATTRIBUTES", "CATEGORY_COLUMNS", "Candidates", "Listing", "build"]
 CATEGORY_COLUMNS = 8
 """Columns of one-hot categories; the catalogue's first seven categories have their own, all later ones share the last."""
 
-ATTRIBUTES: tuple[str, ...] = ("constant", "price", "discount", "margin", *(f"category_{i}" for i in range(CATEGORY_COLUMNS)))
+ATTRIBUTES: tuple[str, ...] = (
+    "constant",
+    "price",
+    "discount",
+    "margin",
+    *(f"category_{i}" for i in range(CATEGORY_COLUMNS)),
+)
 """Names of the columns of `Candidates.g`; fixed, so that a model learned on one list serves the next."""
 
 
@@ -59,7 +65,12 @@ class Candidates:
     """
 
     def __init__(
-        self, listing: Listing, placement: Placement, offers: Sequence[Offer], creatives: Sequence[Creative], compile_rule: CompileRule
+        self,
+        listing: Listing,
+        placement: Placement,
+        offers: Sequence[Offer],
+        creatives: Sequence[Creative],
+        compile_rule: CompileRule,
     ) -> None:
         self.listing = listing
         self.number = listing.number
@@ -125,7 +136,11 @@ def build(
     chosen.sort(key=lambda offer: offer.id)
     names = {offer.id for offer in chosen}
     shown = sorted(
-        (c for c in creatives if c.offer_id in names and c.status is CreativeStatus.APPROVED and c.channel == placement.channel),
+        (
+            c
+            for c in creatives
+            if c.offer_id in names and c.status is CreativeStatus.APPROVED and c.channel == placement.channel
+        ),
         key=lambda creative: creative.id,
     )
     listing = Listing(

@@ -62,7 +62,9 @@ class Catalogue:
         currency: of placements that name none.
     """
 
-    def __init__(self, store: Store, clock: Clock, stock: Stock, compile_rule: CompileRule, currency: str = "EUR") -> None:
+    def __init__(
+        self, store: Store, clock: Clock, stock: Stock, compile_rule: CompileRule, currency: str = "EUR"
+    ) -> None:
         self.currency = currency
         self._store = store
         self._clock = clock
@@ -239,7 +241,9 @@ class Catalogue:
                 "at": self._clock.now(),
                 "body": _encode(made.listing),
             }
-            self._saved[made.number] = self._store.writer.call(lambda connection: connection.execute(_INSERT_LIST, values) and None)
+            self._saved[made.number] = self._store.writer.call(
+                lambda connection: connection.execute(_INSERT_LIST, values) and None
+            )
 
     def _load(self, number: int) -> Candidates | None:
         with self._store.read() as connection:
@@ -260,7 +264,10 @@ class Catalogue:
     def _check(self, thing: Thing, ahead: _Current) -> None:
         if isinstance(thing, Creative) and thing.offer_id not in ahead.offer:
             raise UserError(
-                f"there is no offer {thing.offer_id}.", code="offer.unknown", where="offerId", cure="Make the offer first."
+                f"there is no offer {thing.offer_id}.",
+                code="offer.unknown",
+                where="offerId",
+                cure="Make the offer first.",
             )
         if isinstance(thing, Placement):
             policy_of(thing.policy)
@@ -268,7 +275,10 @@ class Catalogue:
             missing = [offer for offer in order if offer not in ahead.offer]
             if missing:
                 raise UserError(
-                    f"there is no offer {missing[0]}.", code="offer.unknown", where="holdoutServes", cure="Make the offer first."
+                    f"there is no offer {missing[0]}.",
+                    code="offer.unknown",
+                    where="holdoutServes",
+                    cure="Make the offer first.",
                 )
 
     def _append(self, connection: Connection, thing: T, by: str, *, deleted: bool = False) -> T:
@@ -279,7 +289,14 @@ class Catalogue:
         query = select(func.max(table.c.revision)).where(table.c.kind == kind, table.c.id == thing.id)
         revision = (connection.execute(query).scalar() or 0) + 1
         stored = msgspec.structs.replace(thing, revision=revision)
-        values = {"kind": kind, "id": thing.id, "revision": revision, "at": self._clock.now(), "by": by, "deleted": deleted}
+        values = {
+            "kind": kind,
+            "id": thing.id,
+            "revision": revision,
+            "at": self._clock.now(),
+            "by": by,
+            "deleted": deleted,
+        }
         connection.execute(table.insert().values(**values, body=_encode(stored)))
         return stored
 

@@ -28,7 +28,6 @@ _SOLD_OUT = code_number("stock.out")
 _BOUGHT = code_number("exclude.bought")
 _UNWANTED = code_number("exclude.request")
 _UNLISTED = code_number("candidates.outside")
-_NOTHING: dict[str, Sequence[Micros]] = {}
 
 
 class Person(Subject, Protocol):
@@ -91,14 +90,7 @@ def list_eligible(
         _outside(codes, shortlist)
     for offer in sold_out:
         _refuse(codes, rules.stocked.get(offer), _SOLD_OUT)
-    if rules.consents:
-        _consents(codes, rules, person, now)
-    if rules.advertising:
-        refusal = advertising_refusal(person, now, gpc=gpc, adult_age=adult_age)
-        if refusal is not None:
-            _refuse_all(codes, rules.advertising, code_number(refusal))
-    if rules.ages:
-        _ages(codes, rules, None if person is None else person.age(now))
+    _permissions(codes, rules, person, now, gpc=gpc, adult_age=adult_age)
     for rule in rules.audiences:
         if rule.test(values) is rule.refused_when:
             _refuse_all(codes, rule.positions, rule.code)
@@ -108,8 +100,21 @@ def list_eligible(
         _caps(codes, params, rules, person.shown, now)
     for offer in exclude:
         _refuse(codes, candidates.position.get(offer), _UNWANTED)
-    mask = np.frombuffer(codes, dtype=np.uint8) == 0
-    return Eligible(mask, bytes(codes), params, codes.count(0))
+    return Eligible(np.frombuffer(codes, dtype=np.uint8) == 0, bytes(codes), params, codes.count(0))
+
+
+def _permissions(
+    codes: bytearray, rules: Rules, person: Person | None, now: Micros, *, gpc: bool, adult_age: int
+) -> None:
+    """Consents that offers need, advertising, age limits."""
+    if rules.consents:
+        _consents(codes, rules, person, now)
+    if rules.advertising:
+        refusal = advertising_refusal(person, now, gpc=gpc, adult_age=adult_age)
+        if refusal is not None:
+            _refuse_all(codes, rules.advertising, code_number(refusal))
+    if rules.ages:
+        _ages(codes, rules, None if person is None else person.age(now))
 
 
 def _refuse(codes: bytearray, position: int | None, code: int) -> None:
@@ -153,7 +158,7 @@ def _bought(codes: bytearray, rules: Rules, bought: Mapping[str, Micros], now: M
 
 
 def _caps(codes: bytearray, params: Params, rules: Rules, shown: Mapping[str, Sequence[Micros]], now: Micros) -> None:
-    for offer, times in (shown or _NOTHING).items():
+    for offer, times in shown.items():
         rule = rules.caps.get(offer)
         if rule is None or codes[rule.position]:
             continue

@@ -13,7 +13,7 @@ from vitrina.core.access import Caller
 from vitrina.core.clock import SECOND, Clock, Micros
 from vitrina.core.decision import Answer, DecideRequest, DecisionRow
 from vitrina.core.grant import Grant, Refusal
-from vitrina.core.ids import new_id, subject_key
+from vitrina.core.ids import new_id
 from vitrina.decide.answer import answer
 from vitrina.decide.asked import Asked, check
 from vitrina.decide.candidates import Candidates
@@ -29,9 +29,18 @@ from vitrina.storage.ticket import Ticket
 from vitrina.understand.features.fold import FeatureSet
 from vitrina.understand.features.vector import Vectoriser
 
-__all__ = ["Banks", "Bindable", "Bound", "Catalogued", "Decided", "Engine", "Known", "Profiles", "Recommender"]
-
-NO_BANK = 0
+__all__ = [
+    "Banks",
+    "Bindable",
+    "Bound",
+    "Catalogued",
+    "Decided",
+    "Engine",
+    "Known",
+    "Profiles",
+    "Recommender",
+    "feature_set_number",
+]
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +198,7 @@ class Engine:
         self._adult_age = adult_age
         self._requests = Requests(log, catalogue)
         self._policies: dict[int, Policy] = {}
-        self._feature_set = features.number * 1000 + vectoriser.number
+        self._feature_set = feature_set_number(features, vectoriser)
 
     def decide(self, request: DecideRequest, caller: Caller, *, replayed: bool = False) -> Decided:
         """Decide what this person sees in this placement, now.
@@ -197,7 +206,7 @@ class Engine:
         Args:
             request: who, where, in what context.
             caller: who asks; only a secret key, the console and the house itself may preview.
-            replayed: the decision walks through history: it is logged, but nobody sees it and nothing learns from it.
+            replayed: the decision walks through history: nobody sees it, nothing learns from it, and it leaves no trace.
 
         Raises:
             NotFoundError: there is no such placement.
@@ -340,16 +349,15 @@ class Engine:
         )
 
     def log(self, asked: Asked, row: DecisionRow, told: Answer) -> Ticket[Any] | None:
-        """Queue the row and let caps and the holdout know at once; a preview leaves no trace."""
-        if row.preview:
+        """Queue the row and let caps and the holdout know at once; a preview or a replay leaves no trace."""
+        if row.preview or row.replayed:
             return None
         request_key = self._requests.key(asked.request, asked.caller)
         ticket = self._log.append(row, request_key)
         if request_key is not None:
             self._requests.remember(request_key, row.request_hash, told, ticket)
-        if not asked.replayed:
-            offers = [asked.candidates.offer_ids[k] for k in row.items]
-            self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
+        offers = [asked.candidates.offer_ids[k] for k in row.items]
+        self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
         return ticket
 
     def _policy(self, candidates: Candidates) -> Policy:
@@ -371,6 +379,11 @@ class Engine:
     def _bought(self, personal: Personal, asked: Asked) -> Mapping[str, Micros]:
         days = self._features.last_days(personal.features, "products_bought_365d", asked.now)
         return {product: day * 24 * 3600 * SECOND for product, day in days.items()}
+
+
+def feature_set_number(features: FeatureSet, vectoriser: Vectoriser) -> int:
+    """The number under which decisions log their vectors: it changes with the features and with the columns."""
+    return features.number * 1000 + vectoriser.number
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):

@@ -38,4 +38,6 @@ def serve_holdout(
     order = () if isinstance(serves, str) else serves
     positions = (candidates.position.get(offer) for offer in order)
     items = tuple(k for k in positions if k is not None and eligible.mask[k])[:slots]
-    return "fixed" if order else "fallback", Choice(items=items, probabilities=(1.0,) * len(items), slate_probability=1.0)
+    return "fixed" if order else "fallback", Choice(
+        items=items, probabilities=(1.0,) * len(items), slate_probability=1.0
+    )

@@ -16,7 +16,7 @@ from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket
 
-__all__ = ["DecisionLog"]
+__all__ = ["DecisionLog", "decision_key"]
 
 _RECENT = 5_000
 _encode = msgspec.msgpack.Encoder().encode
@@ -26,7 +26,7 @@ class DecisionLog:
     """The journal `decisions`, read and written as `DecisionRow`s."""
 
     def __init__(self, store: Store, journal: Journal) -> None:
-        self._store = store
+        self.store = store
         self.journal = journal
         self._recent: OrderedDict[str, DecisionRow] = OrderedDict()
         self._lock = threading.Lock()
@@ -40,10 +40,10 @@ class DecisionLog:
         Raises:
             OverloadedError: too many rows wait to be written.
         """
-        rows = [JournalRow(_key(row.id), row.at, row.subject, _encode(row), row)]
+        rows = [JournalRow(decision_key(row.id), row.at, row.subject, _encode(row), row)]
         if request_key is not None:
             rows.append(JournalRow(request_key, row.at, row.subject, REQUEST + row.id.encode()))
-        ticket = self._store.writer.append(self.journal, rows)
+        ticket = self.store.writer.append(self.journal, rows)
         with self._lock:
             self._recent[row.id] = row
             if len(self._recent) > _RECENT:
@@ -55,7 +55,7 @@ class DecisionLog:
         row = self._recent.get(decision_id)
         if row is not None:
             return row
-        committed = self.journal.find(_key(decision_id))
+        committed = self.journal.find(decision_key(decision_id))
         return None if committed is None else read_decision(committed)
 
     def of_request(self, request_key: bytes) -> DecisionRow | None:
@@ -76,12 +76,15 @@ class DecisionLog:
     def forget(self, subjects: set[str]) -> None:
         """Drop these people's rows from memory (the store's are deleted by their subject)."""
         with self._lock:
-            gone = [key for key, row in self._recent.items() if row.subject in subjects or row.other_subject in subjects]
+            gone = [
+                key for key, row in self._recent.items() if row.subject in subjects or row.other_subject in subjects
+            ]
             for key in gone:
                 del self._recent[key]
 
 
-def _key(decision_id: str) -> bytes:
+def decision_key(decision_id: str) -> bytes:
+    """The journal's id of a decision."""
     return hash16(decision_id, b"decision")
 
 

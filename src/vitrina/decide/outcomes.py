@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Connection, select, text
 
 from vitrina.core.catalogue import OutcomeRule, Placement
-from vitrina.core.clock import DAY, MINUTE, Micros
+from vitrina.core.clock import DAY, MINUTE
 from vitrina.core.decision import DecisionRow
 from vitrina.core.event import CLICK, ORDER, REFUND, Event
 from vitrina.core.ids import hash16
@@ -189,7 +189,9 @@ class OutcomeLog:
         if reason == "order.unknown" and event.decision_id is None:
             return  # a refund of an order that no decision was credited with
         self.refused[reason] += 1
-        log.info("%s %s names decision %s and is not credited: %s", event.name, event.message_id, event.decision_id, reason)
+        log.info(
+            "%s %s names decision %s and is not credited: %s", event.name, event.message_id, event.decision_id, reason
+        )
 
 
 def _position(row: DecisionRow, candidates: Candidates, event: Event) -> int | None:
@@ -240,7 +242,7 @@ def _key(credited: Outcome) -> bytes:
     return hash16("\n".join(parts), b"outcome")
 
 
-def _insert(outcomes: Sequence[tuple[bytes, Outcome]]):  # noqa: ANN202
+def _insert(outcomes: Sequence[tuple[bytes, Outcome]]) -> Callable[[Connection], None]:
     values = [{**msgspec.structs.asdict(credited), "id": key} for key, credited in outcomes]
 
     def insert(connection: Connection) -> None:
@@ -249,11 +251,7 @@ def _insert(outcomes: Sequence[tuple[bytes, Outcome]]):  # noqa: ANN202
     return insert
 
 
-def _outcome(row: object) -> Outcome:
-    fields = row._asdict()  # pyright: ignore[reportAttributeAccessIssue]
+def _outcome(row: Any) -> Outcome:
+    fields: dict[str, Any] = {**row._mapping, "trusted": bool(row.trusted)}
     del fields["id"]
-    return Outcome(**{**fields, "trusted": bool(fields["trusted"])})
-
-
-def _window_end(row: DecisionRow, placement: Placement) -> Micros:
-    return row.at + max(rule.window for rule in outcome_rules(placement))
+    return Outcome(**fields)

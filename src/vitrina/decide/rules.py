@@ -12,7 +12,17 @@ from vitrina.core.clock import DAY, HOUR, Micros
 from vitrina.core.predicate import Predicate
 from vitrina.core.reasons import code_number
 
-__all__ = ["PERIODS", "AgeRule", "AudienceRule", "BoughtRule", "CapRule", "CompileRule", "ConsentRule", "Rules", "Values"]
+__all__ = [
+    "PERIODS",
+    "AgeRule",
+    "AudienceRule",
+    "BoughtRule",
+    "CapRule",
+    "CompileRule",
+    "ConsentRule",
+    "Rules",
+    "Values",
+]
 
 Values = Mapping[str, object]
 """What a rule reads: features by name, `trait.NAME`, `context.NAME`."""
@@ -94,7 +104,12 @@ class Rules:
         self.audiences = _audiences(offers, compile_rule)
         self.personal = bool(self.audiences)
         self.caps = {
-            offer.id: CapRule(k, offer.eligibility.cap.count, PERIODS[offer.eligibility.cap.per], code_number(f"cap.{offer.eligibility.cap.per}"))
+            offer.id: CapRule(
+                k,
+                offer.eligibility.cap.count,
+                PERIODS[offer.eligibility.cap.per],
+                code_number(f"cap.{offer.eligibility.cap.per}"),
+            )
             for k, offer in enumerate(offers)
             if offer.eligibility.cap is not None
         }

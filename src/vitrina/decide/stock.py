@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, func, select, text
 
@@ -15,7 +15,9 @@ from vitrina.storage.store import Store
 
 __all__ = ["Stock"]
 
-_INSERT = text("insert into stock_move (id, offer_id, units, at) values (:id, :offer_id, :units, :at) on conflict do nothing")
+_INSERT = text(
+    "insert into stock_move (id, offer_id, units, at) values (:id, :offer_id, :units, :at) on conflict do nothing"
+)
 
 
 class Stock:
@@ -64,7 +66,7 @@ class Stock:
         for offer, count in units.items():
             self._store.writer.call(self._take(offer, count, event.order_id or event.message_id, event.received_at))
 
-    def _take(self, offer_id: str, units: int, order: str, at: Micros):  # noqa: ANN202
+    def _take(self, offer_id: str, units: int, order: str, at: Micros) -> Callable[[Connection], bool]:
         values = {"id": hash16(f"{offer_id}\n{order}", b"stock"), "offer_id": offer_id, "units": units, "at": at}
 
         def take(connection: Connection) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, UniqueConstraint
@@ -14,9 +14,6 @@ from vitrina.core.outcome import Outcome
 from vitrina.core.reasons import REFUSALS
 from vitrina.storage.declared import declare, declare_lake
 from vitrina.storage.journal import CommittedRow, declare_journal
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = [
     "bank",
@@ -231,7 +228,7 @@ _DECISION_COLUMNS: dict[str, str] = {
 }
 
 
-def decision_schema() -> pa.Schema:
+def decision_schema() -> Any:
     """Columns of the lake table `decisions`."""
     import pyarrow as pa
 
@@ -254,11 +251,15 @@ declare_lake(
     retention="setting privacy.decisions_days",
     eraser="delete",
     exporter="rows",
-    columns={**_DECISION_COLUMNS, "month": "month of occurred_at, such as 202612", "bucket": "hash of the subject modulo 16"},
+    columns={
+        **_DECISION_COLUMNS,
+        "month": "month of occurred_at, such as 202612",
+        "bucket": "hash of the subject modulo 16",
+    },
 )
 
 
-def decisions_to_arrow(rows: Sequence[CommittedRow], offers_of: Any = None) -> pa.Table:
+def decisions_to_arrow(rows: Sequence[CommittedRow], offers_of: Any = None) -> Any:
     """Rows of the journal `decisions` as a table of `decision_schema`.
 
     Args:
@@ -301,7 +302,7 @@ _OUTCOME_COLUMNS: dict[str, str] = {
 }
 
 
-def outcome_schema() -> pa.Schema:
+def outcome_schema() -> Any:
     """Columns of the lake table `outcomes`."""
     import pyarrow as pa
 
@@ -319,11 +320,15 @@ declare_lake(
     retention="setting privacy.decisions_days",
     eraser="delete",
     exporter="rows",
-    columns={**_OUTCOME_COLUMNS, "month": "month of occurred_at, such as 202612", "bucket": "hash of the subject modulo 16"},
+    columns={
+        **_OUTCOME_COLUMNS,
+        "month": "month of occurred_at, such as 202612",
+        "bucket": "hash of the subject modulo 16",
+    },
 )
 
 
-def outcomes_to_arrow(rows: Sequence[CommittedRow]) -> pa.Table:
+def outcomes_to_arrow(rows: Sequence[CommittedRow]) -> Any:
     """Rows of the journal `outcomes` as a table of `outcome_schema`."""
     import pyarrow as pa
 

@@ -174,7 +174,9 @@ def decode_body(body: bytes, kind: type[B]) -> B:
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"this is not JSON: {error}.", code="catalogue.unreadable", cure="Send one JSON object.") from None
+        raise UserError(
+            f"this is not JSON: {error}.", code="catalogue.unreadable", cure="Send one JSON object."
+        ) from None
 
 
 def invalid(error: msgspec.ValidationError) -> UserError:
@@ -304,7 +306,7 @@ def placement_of(placement_id: str, body: PlacementBody, currency: str) -> Place
 
 def placement_body(placement: Placement) -> PlacementBody:
     """The wire form of a placement."""
-    serves: Any = placement.holdout_serves
+    serves: Any = placement.holdout_serves if isinstance(placement.holdout_serves, str) else list(placement.holdout_serves)
     policy: Any = placement.policy
     return PlacementBody(
         id=placement.id,
@@ -314,7 +316,7 @@ def placement_body(placement: Placement) -> PlacementBody:
         channel=placement.channel,
         currency=placement.currency,
         holdout=placement.holdout,
-        holdout_serves=serves if isinstance(serves, str) else list(serves),
+        holdout_serves=serves,
         policy=PolicyBody(kind=policy.kind, floor=policy.floor),
         outcomes=[_outcome_body(rule, placement.currency) for rule in placement.outcomes],
         fallback=placement.fallback,
@@ -328,16 +330,24 @@ def placement_body(placement: Placement) -> PlacementBody:
 def _check_id(given: str, inside: str | None) -> None:
     if not _ID.fullmatch(given):
         raise UserError(
-            f"{given!r} can't be an id.", code="catalogue.id", where="id", cure="Use 1 to 200 characters without spaces, /, ? or #."
+            f"{given!r} can't be an id.",
+            code="catalogue.id",
+            where="id",
+            cure="Use 1 to 200 characters without spaces, /, ? or #.",
         )
     if inside is not None and inside != given:
-        raise UserError(f"the body names {inside}, the address {given}.", code="catalogue.id", where="id", cure="Use one id.")
+        raise UserError(
+            f"the body names {inside}, the address {given}.", code="catalogue.id", where="id", cure="Use one id."
+        )
 
 
 def _check_currency(currency: str, where: str) -> str:
     if not _CURRENCY.fullmatch(currency):
         raise UserError(
-            f"{currency!r} is no currency.", code="catalogue.currency", where=where, cure="Use three capital letters, such as EUR."
+            f"{currency!r} is no currency.",
+            code="catalogue.currency",
+            where=where,
+            cure="Use three capital letters, such as EUR.",
         )
     return currency
 
@@ -349,7 +359,10 @@ def _money(body: AmountBody | None, where: str, *, negative: bool = False) -> Mo
     minor = to_minor(body.amount, currency, f"{where}.amount")
     if minor < 0 and not negative:
         raise UserError(
-            f"a {where} can't be negative.", code="catalogue.negative", where=f"{where}.amount", cure="Write an amount of 0 or more."
+            f"a {where} can't be negative.",
+            code="catalogue.negative",
+            where=f"{where}.amount",
+            cure="Write an amount of 0 or more.",
         )
     return Money(minor, currency)
 
@@ -361,7 +374,12 @@ def _amount(money: Money | None) -> AmountBody | None:
 def _schedule(body: ScheduleBody) -> Schedule:
     start, end = _time(body.from_, "schedule.from"), _time(body.to, "schedule.to")
     if start is not None and end is not None and end <= start:
-        raise UserError("the schedule ends before it begins.", code="catalogue.schedule", where="schedule.to", cure="Use a later time.")
+        raise UserError(
+            "the schedule ends before it begins.",
+            code="catalogue.schedule",
+            where="schedule.to",
+            cure="Use a later time.",
+        )
     days = tuple(sorted({_day(day) for day in body.days}))
     return Schedule(start=start, end=end, days=days, hours=tuple(sorted(set(body.hours))))
 
@@ -382,15 +400,25 @@ def _time(given: str | None, where: str) -> Micros | None:
         return from_datetime(datetime.fromisoformat(given))
     except ValueError as error:
         raise UserError(
-            f"{given!r} is no time: {error}.", code="catalogue.time", where=where, cure='Write it like "2026-12-24T18:00:00Z".'
+            f"{given!r} is no time: {error}.",
+            code="catalogue.time",
+            where=where,
+            cure='Write it like "2026-12-24T18:00:00Z".',
         ) from None
 
 
 def _day(given: int | str) -> int:
-    day = given if isinstance(given, int) else next((n for n, name in enumerate(_DAYS, 1) if given[:3].lower() == name), 0)
+    day = (
+        given
+        if isinstance(given, int)
+        else next((n for n, name in enumerate(_DAYS, 1) if given[:3].lower() == name), 0)
+    )
     if not 1 <= day <= 7:
         raise UserError(
-            f"{given!r} is no day of the week.", code="catalogue.day", where="schedule.days", cure="Use 1 (Monday) to 7 (Sunday)."
+            f"{given!r} is no day of the week.",
+            code="catalogue.day",
+            where="schedule.days",
+            cure="Use 1 (Monday) to 7 (Sunday).",
         )
     return day
 
@@ -455,14 +483,19 @@ def _outcome(body: OutcomeBody, currency: str, where: str) -> OutcomeRule:
 
 def _outcome_body(rule: OutcomeRule, currency: str) -> OutcomeBody:
     value: Any = "property" if rule.value is None else _amount(Money(rule.value, currency))
-    return OutcomeBody(event=rule.event, value=value, window=_span_text(rule.window), sign=1 if rule.sign > 0 else -1, weak=rule.weak)
+    return OutcomeBody(
+        event=rule.event, value=value, window=_span_text(rule.window), sign=1 if rule.sign > 0 else -1, weak=rule.weak
+    )
 
 
 def _span(given: str, where: str) -> int:
     found = _SPAN.fullmatch(given.strip())
     if found is None or not 0 < int(found[1]) * _UNITS[found[2]] <= 400 * DAY:
         raise UserError(
-            f"{given!r} is no window.", code="catalogue.window", where=where, cure="Write a time of up to 400 days, like 7d, 12h or 30m."
+            f"{given!r} is no window.",
+            code="catalogue.window",
+            where=where,
+            cure="Write a time of up to 400 days, like 7d, 12h or 30m.",
         )
     return int(found[1]) * _UNITS[found[2]]
 

@@ -33,7 +33,9 @@ WRITE = Caller("page", "write")
 class Person:
     """A profile: what the engine and the rules read of it."""
 
-    def __init__(self, profile_id, *, consents=(), age=None, gpc=False, shown=None, traits=None, state=None, first=None):
+    def __init__(
+        self, profile_id, *, consents=(), age=None, gpc=False, shown=None, traits=None, state=None, first=None
+    ):
         self.profile_id = profile_id
         self.consents = {p: (True, "consent", NOON - DAY, f"c_{p}", None) for p in consents}
         self.gpc = gpc
@@ -139,7 +141,12 @@ class Shop:
 def offer(offer_id, *, price=1000, margin=300, **fields):
     rules = {name: fields.pop(name) for name in list(fields) if name in Eligibility.__struct_fields__}
     return Offer(
-        id=offer_id, name=offer_id.upper(), price=Money(price, "EUR"), margin=Money(margin, "EUR"), eligibility=Eligibility(**rules), **fields
+        id=offer_id,
+        name=offer_id.upper(),
+        price=Money(price, "EUR"),
+        margin=Money(margin, "EUR"),
+        eligibility=Eligibility(**rules),
+        **fields,
     )
 
 

@@ -21,7 +21,10 @@ def policy_of(settings: PolicySettings) -> Policy:
     """
     if not 0.0 <= settings.floor < 1.0:
         raise UserError(
-            f"a floor of {settings.floor} is no share.", code="policy.floor", where="policy.floor", cure="Use a number in [0, 1)."
+            f"a floor of {settings.floor} is no share.",
+            code="policy.floor",
+            where="policy.floor",
+            cure="Use a number in [0, 1).",
         )
     if settings.kind == "bank":
         return PosteriorBank(settings.floor)
@@ -30,5 +33,8 @@ def policy_of(settings: PolicySettings) -> Policy:
     if settings.kind == "ranking":
         return Ranking()
     raise UserError(
-        f"there is no policy {settings.kind}.", code="policy.unknown", where="policy.kind", cure="Use bank, uniform or ranking."
+        f"there is no policy {settings.kind}.",
+        code="policy.unknown",
+        where="policy.kind",
+        cure="Use bank, uniform or ranking.",
     )

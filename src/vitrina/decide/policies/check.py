@@ -66,13 +66,17 @@ def _check_logged(policy: Policy, margins: Margins, eligible: Mask, choice: Choi
         assert not chances[list(choice.items[:k])].any(), "an item shown already has a chance"
         assert abs(float(chances[item]) - logged) <= _TOLERANCE, "the stated chance isn't that of the distribution"
         product *= logged
-    assert abs(product - choice.slate_probability) <= _TOLERANCE, "the slate's chance isn't the product of its positions'"
+    assert abs(product - choice.slate_probability) <= _TOLERANCE, (
+        "the slate's chance isn't the product of its positions'"
+    )
 
 
 def _check_seed(policy: Policy, margins: Margins, eligible: Mask, slots: int, seed: int) -> None:
     one, two = np.random.default_rng(seed), np.random.default_rng(seed)
     for _ in range(20):
-        assert policy.choose(margins, eligible, slots, one) == policy.choose(margins, eligible, slots, two), "the seed is not followed"
+        assert policy.choose(margins, eligible, slots, one) == policy.choose(margins, eligible, slots, two), (
+            "the seed is not followed"
+        )
 
 
 def _slates(policy: Policy, margins: Margins, eligible: Mask, slots: int) -> dict[tuple[int, ...], float]:

@@ -74,7 +74,12 @@ class PosteriorBank:
                 masked[:, item] = _NEVER
                 left -= 1
         return Choice(
-            items=tuple(items), probabilities=tuple(probabilities), slate_probability=slate, draw=draw, coins=coins, greedy=first
+            items=tuple(items),
+            probabilities=tuple(probabilities),
+            slate_probability=slate,
+            draw=draw,
+            coins=coins,
+            greedy=first,
         )
 
     def distribution(self, margins: Margins, eligible: Mask, shown: Sequence[int] = ()) -> NDArray[np.float64]:

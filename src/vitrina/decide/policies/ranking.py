@@ -19,7 +19,7 @@ class Ranking:
     id = "ranking"
     scores = True
 
-    def choose(self, margins: Margins, eligible: Mask, slots: int, rng: np.random.Generator) -> Choice:  # noqa: ARG002
+    def choose(self, margins: Margins, eligible: Mask, slots: int, rng: np.random.Generator) -> Choice:
         """The best `slots` items; `rng` is not drawn from. See `Policy.choose`."""
         mean = _mean(margins, eligible)
         count = min(slots, int(np.count_nonzero(eligible)))

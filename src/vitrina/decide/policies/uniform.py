@@ -19,7 +19,7 @@ class Uniform:
     id = "uniform"
     scores = False
 
-    def choose(self, margins: Margins, eligible: Mask, slots: int, rng: np.random.Generator) -> Choice:  # noqa: ARG002
+    def choose(self, margins: Margins, eligible: Mask, slots: int, rng: np.random.Generator) -> Choice:
         """Draw a slate; `margins` is not looked at. See `Policy.choose`."""
         items: list[int] = np.flatnonzero(eligible).tolist()
         shown: list[int] = []
@@ -31,7 +31,7 @@ class Uniform:
             shown.append(items.pop(int(share * len(items))))
         return Choice(items=tuple(shown), probabilities=tuple(probabilities), slate_probability=slate)
 
-    def distribution(self, margins: Margins, eligible: Mask, shown: Sequence[int] = ()) -> NDArray[np.float64]:  # noqa: ARG002
+    def distribution(self, margins: Margins, eligible: Mask, shown: Sequence[int] = ()) -> NDArray[np.float64]:
         """1/n for each of the n items left; see `Policy.distribution`."""
         left = remaining(eligible, shown)
         return left / float(np.count_nonzero(left))
