@@ -16,7 +16,7 @@ import msgspec
 from vitrina.collect.dead_letters import DeadLetter, letter
 from vitrina.core.errors import UserError
 
-__all__ = ["KINDS", "Delivery", "Message", "MessageType", "read"]
+__all__ = ["KINDS", "BatchBody", "CallBody", "Delivery", "Message", "MessageType", "read"]
 
 MessageType = Literal["track", "identify", "page", "screen", "group", "alias"]
 
@@ -47,14 +47,18 @@ class Message(msgspec.Struct, rename="camel", kw_only=True, gc=False, omit_defau
     context: dict[str, Any] | None = None
 
 
-class _Batch(msgspec.Struct, rename="camel"):
+class BatchBody(msgspec.Struct, rename="camel"):
+    """The body of `/v1/batch`. Unknown keys are ignored."""
+
     batch: list[Message]
     sent_at: datetime | None = None
     context: dict[str, Any] | None = None
     write_key: str | None = None
 
 
-class _Single(Message, rename="camel", kw_only=True, gc=False):
+class CallBody(Message, rename="camel", kw_only=True, gc=False):
+    """The body of a single call, such as `/v1/track`. Unknown keys are ignored."""
+
     write_key: str | None = None
 
 
@@ -80,8 +84,8 @@ class Delivery(msgspec.Struct):
     dead: list[DeadLetter] = []
 
 
-_batch = msgspec.json.Decoder(_Batch)
-_single = msgspec.json.Decoder(_Single)
+_batch = msgspec.json.Decoder(BatchBody)
+_single = msgspec.json.Decoder(CallBody)
 
 
 def read(body: bytes, kind: str) -> Delivery:
