@@ -1,8 +1,8 @@
 """A small simulated shop: people with tastes, offers with margins, and the truth about who buys what.
 
-Everybody has a taste for each category and a sensitivity to prices. Both show in what a person looks at, and both drive
-the chance of a click and, after a click, of a sale some hours later; some sales come back as refunds. The truth stays in
-this room: the shop that is simulated sees events and answers, nothing else.
+Everybody has a taste for each category and a sensitivity to prices. Tastes show in what a person looks at; both drive
+the chance of a click and, after a click, of a sale some hours later. Some sales come back as refunds. The truth stays
+in this room: the shop that is simulated sees events and answers, nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TASTE, _PRICE = 1.1, 0.45
 
 
 class Person(msgspec.Struct, frozen=True):
-    """One visitor: `user_id` when they have signed in, `age` when they told it, and whether they allowed personalisation."""
+    """One visitor: `user_id` if they have signed in, `age` if they told it, and whether personalisation is allowed."""
 
     number: int
     anonymous_id: str
@@ -141,7 +141,7 @@ class Market:
         return int(self._margin[self._position[offer_id]])
 
     def value(self, person: Person) -> NDArray[np.float64]:
-        """True expected margin of showing each offer once, refunds taken off, minor units; NaN where it may not be shown."""
+        """True expected margin of showing each offer once, less refunds, minor units; NaN where it may not be shown."""
         n = person.number
         value = self._click[n] * self._buy[n] * self._margin * (1.0 - self._refund)
         return np.where(self._allowed(person), value, np.nan)

@@ -69,10 +69,10 @@ def test_one_batch_is_the_dense_bayesian_step():
 
 
 def test_many_small_batches_come_close_to_laplace():
-    """After 2,000 examples the chances differ from those of the dense Laplace posterior by less than .04 in the logit's sd units.
+    """After 2,000 examples logits differ from the dense Laplace mode by less than one posterior deviation on average.
 
-    The bound: dropped cross-covariances cost some precision, but mean logits must agree within one posterior deviation on
-    average, or learning would be lost on something else than noise.
+    Dropped cross-covariances cost some precision; more than this would be lost on something else than noise. Chances
+    agree within .02 on average.
     """
     x, g, offers, y, weight, k = examples(2_000, 2)
     head = Head(LAYOUT, ONE_HEAD, forgetting=0.0)
