@@ -99,7 +99,8 @@ def describe(predicate: Predicate, locale: str = "en", fields: Mapping[str, str]
     Raises:
         UserError: there are no words in that language.
 
-    >>> describe(AllOf((Compare("orders_90d", ">=", 2), Missing("trait.city"))), "en", {"orders_90d": "orders in 90 days"})
+    >>> words = {"orders_90d": "orders in 90 days"}
+    >>> describe(AllOf((Compare("orders_90d", ">=", 2), Missing("trait.city"))), "en", words)
     'orders in 90 days is at least 2 and trait “city” is not known'
     >>> describe(Compare("trait.city", "==", "Тверь"), "ru")
     'свойство «city» — «Тверь»'

@@ -62,9 +62,9 @@ def batch(feature_set: FeatureSet, events: ir.Table, as_of: Micros, identity: ir
 class _Pass:
     """One aggregation of events by subject: measures by name, each with the way to put two subjects together."""
 
-    def __init__(self, events: Events | None, days: int | None) -> None:
+    def __init__(self, events: Events | None) -> None:
         self.events = events
-        self.days = days
+        self.columns: set[str] = set() if events else {"type", "name", "trusted"}
         self.measures: dict[str, tuple[Callable[[ir.Table], Any], str]] = {}
 
 
@@ -76,7 +76,7 @@ class _Batch:
         self.as_of = as_of
         self.today = as_of // DAY
         self.identity = identity
-        self.passes: dict[str, _Pass] = {"": _Pass(None, None)}
+        self.passes: dict[str, _Pass] = {"": _Pass(None)}
         self.joined: dict[str, ir.Table] = {}
 
     def table(self, features: Iterable[Feature]) -> ir.Table:
@@ -108,7 +108,7 @@ class _Batch:
                 return lambda people: _integer(ibis.least(people[name].fill_null(0), expression.limit))
             case Last():
                 name = self._last(expression)
-                return lambda people: people[name]
+                return lambda people: people[name]["value"]
             case TopDecayed():
                 name = self._top(expression)
                 return lambda people: people[name]
@@ -139,24 +139,26 @@ class _Batch:
 
     def _aggregate(self, one: _Pass) -> ir.Table:
         """By subject first: that leaves few rows to join with the identity map."""
-        rows = self._rows(one.events, _columns(self.events) if one.events is None else ("revenue", "value"), one.days)
+        rows = self._rows(one.events, sorted(one.columns), None)
         parts = {name: measure(rows) for name, (measure, _) in one.measures.items()}
         subjects = self._identified(rows.group_by("subject").aggregate(**parts))
         together = {name: getattr(subjects[name], combine)() for name, (_, combine) in one.measures.items()}
         whole = {name: _integer(total) if total.type().is_integer() else total for name, total in together.items()}
         return subjects.group_by("profile_id").aggregate(**whole)
 
-    def _pass_for(self, events: Events, days: int | None = None) -> _Pass:
-        """The pass over everything, or one of its own where rules or windows leave few rows and cost much a row."""
-        if events.where is None and days is None:
+    def _pass_for(self, events: Events) -> _Pass:
+        """The pass over everything, or one of its own for a rule, which costs much a row and leaves few."""
+        if events.where is None:
             return self.passes[""]
-        return self.passes.setdefault(f"{events.key} {days}", _Pass(events, days))
+        return self.passes.setdefault(events.key, _Pass(events))
 
     def _measure(self, expression: Count | Sum) -> str:
         events, days = expression.events, expression.days
         column = expression.amount if isinstance(expression, Sum) else "count"
         name = f"{events.key}_{column}_{days or 'all'}"
         one = self._pass_for(events)
+        if isinstance(expression, Sum):
+            one.columns.add(expression.amount)
 
         def measure(rows: ir.Table) -> Any:
             where = self._where(rows, one, events, days)
@@ -182,8 +184,12 @@ class _Batch:
     def _decayed(self, expression: Decayed) -> str:
         weights = decay_weights(expression.half_life)
         name = f"{expression.events.key}_decayed_{expression.half_life}"
-        one = self._pass_for(expression.events, len(weights))
-        one.measures[name] = (lambda rows: self._weight(rows.moment, weights).sum(), "sum")
+        one = self._pass_for(expression.events)
+
+        def measure(rows: ir.Table) -> Any:
+            return self._weight(rows.moment, weights).sum(where=self._where(rows, one, expression.events, len(weights)))
+
+        one.measures[name] = (measure, "sum")
         return name
 
     def _distinct(self, expression: Distinct) -> str:
@@ -204,11 +210,15 @@ class _Batch:
 
     def _last(self, expression: Last) -> str:
         name = f"{expression.events.key}_{expression.field}_last"
-        rows = self._valued(expression.events, expression.field, None)
-        latest = ibis.struct({"moment": rows.moment, "value": rows.value}).max()
-        subjects = self._identified(rows.group_by("subject").aggregate(latest=latest))
-        people = subjects.group_by("profile_id").aggregate(latest=subjects.latest.max())
-        self.joined[name] = people.select("profile_id", **{name: people.latest["value"]})
+        one = self._pass_for(expression.events)
+        one.columns.add(expression.field)
+
+        def measure(rows: ir.Table) -> Any:
+            value = rows[expression.field]
+            where = ibis.and_(value.notnull(), value != "", *self._conditions(rows, one, expression.events, None))
+            return ibis.struct({"moment": rows.moment, "value": value}).max(where=where)
+
+        one.measures[name] = (measure, "max")
         return name
 
     def _top(self, expression: TopDecayed) -> str:
@@ -242,10 +252,14 @@ class _Batch:
         return name
 
     def _where(self, rows: ir.Table, one: _Pass, events: Events, days: int | None) -> Any:
+        conditions = self._conditions(rows, one, events, days)
+        return ibis.and_(*conditions) if conditions else None
+
+    def _conditions(self, rows: ir.Table, one: _Pass, events: Events, days: int | None) -> list[Any]:
         conditions = _matches(rows, events) if one.events is None else []
         if days is not None:
             conditions.append(rows.moment >= self._oldest(days))
-        return ibis.and_(*conditions) if conditions else None
+        return conditions
 
     def _oldest(self, days: int) -> Any:
         return _instant((self.today - days + 1) * DAY)
@@ -264,11 +278,6 @@ class _Batch:
             return newer.ifelse(between(youngest, middle), between(middle + 1, oldest))
 
         return between(0, len(weights) - 1)
-
-
-def _columns(events: ir.Table) -> list[str]:
-    """What sources without a rule may look at."""
-    return [name for name in ("type", "name", "trusted", "revenue", "value") if name in events.columns]
 
 
 def _matches(table: ir.Table, events: Events) -> list[Any]:
