@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 
+from vitrina.core.clock import Micros
 from vitrina.core.decision import DecisionRow
 from vitrina.core.ids import hash16
 from vitrina.decide.tables import REQUEST, read_decision
@@ -19,6 +21,7 @@ from vitrina.storage.ticket import Ticket
 __all__ = ["DecisionLog", "decision_key"]
 
 _RECENT = 5_000
+_LATEST = 100_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -68,6 +71,17 @@ class DecisionLog:
     def read(self, after: int = 0, limit: int = 1_000) -> list[tuple[int, DecisionRow]]:
         """Rows with a number above `after`, in order: at most `limit` of the journal's rows are looked at."""
         return list(_decisions(self.journal.read(after, limit)))
+
+    def latest(self, span: Micros) -> list[DecisionRow]:
+        """The decisions of the last `span` microseconds before the newest one, oldest first."""
+        table = self.journal.table
+        with self.store.read() as connection:
+            newest = connection.execute(select(table.c.at).order_by(table.c.seq.desc()).limit(1)).scalar()
+            if newest is None:
+                return []
+            before = select(table.c.seq).where(table.c.at < newest - span).order_by(table.c.seq.desc()).limit(1)
+            start = connection.execute(before).scalar() or 0
+        return [row for _, row in _decisions(self.journal.read(start, _LATEST))]
 
     def of_subject(self, subjects: list[str]) -> list[DecisionRow]:
         """Every row of these subject keys, oldest first."""

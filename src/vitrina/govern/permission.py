@@ -12,7 +12,7 @@ from vitrina.core.consent import LawfulBasis, Purpose
 from vitrina.core.grant import Grant, Refusal
 from vitrina.core.profile import ConsentState, Subject, consent_key
 
-__all__ = ["advertising_refusal", "ask", "consent_refusal"]
+__all__ = ["access_grant", "advertising_refusal", "ask", "consent_refusal"]
 
 _ADVERTISING = frozenset({Purpose.ADS_MEASUREMENT, Purpose.ADS_PERSONALISATION})
 
@@ -48,6 +48,17 @@ def ask(
         basis=state[1],
         at=now,
         advertising=advertising is None,
+    )
+
+
+def access_grant(subject: Subject, now: Micros) -> Grant:
+    """Permission to show a person what is held about them (GDPR art. 15): the law obliges us, no consent is needed."""
+    return Grant(
+        purpose=Purpose.ESSENTIAL,
+        profile_id=subject.profile_id,
+        record_id="gdpr.15",
+        basis=LawfulBasis.OBLIGATION,
+        at=now,
     )
 
 

@@ -1,0 +1,760 @@
+"""The workspace: the one place where the parts are wired together.
+
+`open(folder)` gives a `Workspace` with the nouns as attributes. Nothing runs in the background until `start()`; with
+`step()` the same work is done in the caller's thread, which is how simulations and commands use it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sqlalchemy import func, select
+
+from vitrina.collect.bots import BotCheck
+from vitrina.collect.dead_letters import DeadLetter
+from vitrina.collect.identifiers import erasure_key
+from vitrina.collect.importers import ImportReport
+from vitrina.collect.importers import import_file as import_rows
+from vitrina.collect.ingest import LARGEST_EVENT, Terms, accept, event_row
+from vitrina.collect.joined import joined_leaves
+from vitrina.collect.leaf import Leaf
+from vitrina.collect.mapping import load_mapping
+from vitrina.collect.products import write_products
+from vitrina.collect.profile import Profile
+from vitrina.collect.profile_store import erase_links
+from vitrina.collect.profiles import ProfileBook
+from vitrina.collect.segment_api import BatchBody, CallBody, read
+from vitrina.collect.tables import dead_letter
+from vitrina.collect.tracking_plan import Plan
+from vitrina.core import config
+from vitrina.core.access import INTERNAL, Caller, Source
+from vitrina.core.catalogue import Placement
+from vitrina.core.clock import MINUTE, Clock, Micros, SystemClock, from_datetime, iso
+from vitrina.core.consent import ConsentRecord, LawfulBasis, Purpose
+from vitrina.core.decision import Answer, DecideRequest
+from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError
+from vitrina.core.event import Event
+from vitrina.core.explanation import DecisionFilter, DecisionPage, Explanation
+from vitrina.core.ids import new_id
+from vitrina.core.predicate import Predicate
+from vitrina.decide.bodies import Body, get_body, import_offers, put_body
+from vitrina.decide.bodies import ImportReport as OfferImportReport
+from vitrina.decide.catalogue import Catalogue
+from vitrina.decide.engine import Engine as DecisionEngine
+from vitrina.decide.engine import Recommender
+from vitrina.decide.explain import Explainer
+from vitrina.decide.learning import Learner, LearnerSettings
+from vitrina.decide.listing import DecisionList
+from vitrina.decide.log import DecisionLog
+from vitrina.decide.outcomes import OutcomeLog
+from vitrina.decide.stock import Stock
+from vitrina.decide.wire import CreativeBody, OfferBody, PlacementBody
+from vitrina.govern.access import Keys, Users
+from vitrina.govern.audit import Audit
+from vitrina.govern.consent import Consents, write_consents
+from vitrina.govern.erasure import Erasure, Receipt
+from vitrina.govern.export import export_rows
+from vitrina.govern.permission import access_grant
+from vitrina.measure.people import gather
+from vitrina.measure.read_out import ReadOut, read_out
+from vitrina.measure.summary import Summary, summarise
+from vitrina.storage.claim import Claim
+from vitrina.storage.doctor import Health, examine
+from vitrina.storage.drainer import Drainer
+from vitrina.storage.engine import Engine
+from vitrina.storage.journal import Journal
+from vitrina.storage.lake import Lake
+from vitrina.storage.store import Store
+from vitrina.storage.stream import Stream
+from vitrina.storage.ticket import Ticket
+from vitrina.understand.audiences import compile_closure, parse, to_wire
+from vitrina.understand.features import FeatureSet, Vectoriser
+from vitrina.understand.features.commerce import FEATURES, NUMBER
+
+__all__ = [
+    "BatchBody",
+    "CallBody",
+    "CreativeBody",
+    "OfferBody",
+    "OfferImportReport",
+    "PlacementBody",
+    "Workspace",
+    "init",
+    "open",
+]
+
+SETTINGS = "vitrina.toml"
+Progress = Callable[[int, int | None], None]
+
+
+def init(
+    folder: str | Path, *, name: str | None = None, currency: str | None = None, timezone: str | None = None
+) -> Workspace:
+    """Make a workspace: settings with comments, store and lake; and open it.
+
+    Raises:
+        ConflictError: there is a workspace already.
+        UserError: the currency is no ISO 4217 code, or the time zone isn't known.
+    """
+    root = Path(folder)
+    settings = root / SETTINGS
+    if settings.exists():
+        raise ConflictError(
+            "there is a workspace already.",
+            code="workspace.exists",
+            where=str(settings),
+            cure="Open it, or choose another folder.",
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "lake").mkdir(exist_ok=True)
+        part = settings.with_suffix(".part")
+        part.write_text(config.template(name or root.resolve().name, currency, timezone), encoding="utf-8")
+        config.load(part, {})
+        part.replace(settings)
+    except OSError as error:
+        raise MachineError(f"the folder can't be written: {error}.", code="workspace.folder", where=str(root)) from None
+    return open(root)
+
+
+def open(
+    folder: str | Path, *, clock: Clock | None = None, threaded: bool = True, simulated: bool = False
+) -> Workspace:
+    """Open the workspace in `folder`.
+
+    Args:
+        clock: the machine's clock when None.
+        threaded: False writes in the caller's thread, for simulations.
+        simulated: what happens in it is simulated, and is said to be wherever it is shown.
+
+    Raises:
+        UserError: there is no workspace, or its settings are wrong.
+    """
+    root = Path(folder)
+    if not (root / SETTINGS).exists():
+        raise UserError(
+            "there is no workspace here.",
+            code="workspace.missing",
+            where=str(root),
+            cure=f"Make one with: vitrina init {root}",
+        )
+    return Workspace(root, clock=clock, threaded=threaded, simulated=simulated)
+
+
+class Workspace:
+    """An open workspace. Close it, or use it as a context manager.
+
+    Attributes:
+        settings, origins: effective settings and where each came from.
+        store, lake, engine: the database, the Delta lake, Ibis over both.
+        profiles, consents, catalogue, decisions, outcomes, learner, decider: the loop.
+        keys, users, audit, erasures: access and proof.
+        simulated: what is in it was simulated, and is said to be wherever it is shown.
+    """
+
+    def __init__(
+        self, root: Path, *, clock: Clock | None = None, threaded: bool = True, simulated: bool = False
+    ) -> None:
+        self.root = root
+        self.settings, self.origins = config.load(root / SETTINGS)
+        self.clock: Clock = clock or SystemClock()
+        self._mark = root / "simulated"
+        if simulated:
+            self._mark.touch()
+        self.simulated = self._mark.exists()
+        self._seed = self.settings.workspace.seed or secrets.randbits(63)
+        self.rng = np.random.default_rng(self._seed)
+        self._started = False
+        self._claim = Claim(root / "workspace.lock")
+        self._claimed = False
+        self._erasing: set[str] = set()
+        self._open_store(threaded)
+        self._open_lake()
+        self._wire()
+
+    # wiring
+
+    def _open_store(self, threaded: bool) -> None:
+        storage, collect = self.settings.storage, self.settings.collect
+        url = storage.url or str(self.root / "store.db")
+        self.store = Store.open(url, storage.wal_autocheckpoint, threaded=threaded)
+        kept = timedelta(days=collect.dedupe_days)
+        self._events = self.store.attach(
+            Journal(
+                "events",
+                dedupe=True,
+                keep=kept,
+                waiting_rows=collect.waiting_events,
+                waiting_bytes=collect.waiting_bytes,
+            )
+        )
+        decisions = timedelta(days=self.settings.privacy.decisions_days)
+        waiting = self.settings.decide.waiting_decisions
+        self._decisions = self.store.attach(Journal("decisions", dedupe=False, keep=decisions, waiting_rows=waiting))
+        self._outcomes = self.store.attach(Journal("outcomes", dedupe=True, keep=decisions))
+        self.store.migrate()
+
+    def _open_lake(self) -> None:
+        storage = self.settings.storage
+        self.lake = Lake.open(
+            self.root / storage.lake, self.store, clock=self.clock, compact_files=storage.compact_files
+        )
+        self._streams = _streams(self._events, self._decisions, self._outcomes, self._offers_of)
+        self._drainer = Drainer(self.lake, self._streams, seconds=storage.drain_seconds, rows=storage.drain_rows)
+        self.engine = Engine(self.lake, self._streams)
+
+    def _wire(self) -> None:
+        privacy, decide = self.settings.privacy, self.settings.decide
+        self.audit = Audit(self.store, self.clock)
+        self.keys = Keys(self.store, self.clock)
+        self.users = Users(self.store, self.clock)
+        self.consents = Consents(self.store)
+        self.features = FeatureSet(FEATURES, NUMBER)
+        self.vectoriser = Vectoriser()
+        self.stock = Stock(self.store)
+        self.catalogue = Catalogue(
+            self.store, self.clock, self.stock, compile_closure, self.settings.workspace.currency
+        )
+        self.decisions = DecisionLog(self.store, self._decisions)
+        self.outcomes = OutcomeLog(self.store, self._outcomes, self.decisions, self.catalogue)
+        self.profiles = ProfileBook(
+            self.store,
+            self._events,
+            steps=(self._fold_features, self._fold_outcome),
+            merge=self.features.merge,
+            clock=self.clock,
+            write_consents=write_consents,
+        )
+        feature_set = self.features.number * 1000 + self.vectoriser.number
+        self.learner = Learner(
+            self.store,
+            self.decisions,
+            self.outcomes,
+            self.catalogue,
+            features=self.vectoriser.names,
+            feature_set=feature_set,
+            settings=LearnerSettings(
+                draws=decide.draws, scale=decide.scale, forgetting=decide.forgetting, seed=self._seed % (1 << 32)
+            ),
+        )
+        self.decider = self._decider(None)
+        self.erasures = Erasure(
+            self.store, self.clock, erasure_key, own=(self._erase_links, self._erase_lake), on_tombstones=self._bury
+        )
+        self._erased = self.erasures.tombstones()
+        self._terms = Terms(
+            plan=Plan(),
+            currency=self.settings.workspace.currency,
+            erased=self._erased,
+            bots=BotCheck(self.settings.collect.bot_clicks_per_minute),
+            largest=LARGEST_EVENT,
+        )
+        self.explainer = Explainer(
+            self.decisions, self.outcomes, self.catalogue, self.learner, self.vectoriser.names, self.consents.find
+        )
+        self._listing = DecisionList(self.decisions, self.outcomes, self.catalogue)
+        self.adult_age = privacy.adult_age
+
+    def _decider(self, recommender: Recommender | None) -> DecisionEngine:
+        decide = self.settings.decide
+        return DecisionEngine(
+            catalogue=self.catalogue,
+            profiles=self.profiles,
+            features=self.features,
+            vectoriser=self.vectoriser,
+            banks=self.learner,
+            log=self.decisions,
+            stock=self.stock,
+            clock=self.clock,
+            rng=self.rng,
+            recommender=recommender,
+            shortlist_above=decide.candidates,
+            expires_seconds=decide.expires_seconds,
+            adult_age=self.settings.privacy.adult_age,
+        )
+
+    def _fold_features(self, leaf: Leaf, event: Event) -> None:
+        self.features.fold(leaf.features, event)
+
+    def _fold_outcome(self, leaf: Leaf, event: Event) -> None:
+        self.outcomes.join(event)
+
+    def _offers_of(self, number: int) -> tuple[str, ...] | None:
+        candidates = self.catalogue.numbered(number)
+        return None if candidates is None else candidates.offer_ids
+
+    # life
+
+    def claim(self) -> None:
+        """Be the one process that folds events of this workspace, and take up where the last one left off.
+
+        Raises:
+            ConflictError: another process does.
+        """
+        if self._claimed:
+            return
+        self._claim.acquire()
+        self._claimed = True
+        self.profiles.recover()
+        self._touch_again()
+        self.profiles.step()
+
+    def _touch_again(self) -> None:
+        """Caps and holdouts of the last decisions before a crash: their effect on profiles is saved a moment later."""
+        for row in self.decisions.latest(MINUTE):
+            if not row.replayed and not row.preview:
+                offers = self._offers_of(row.catalogue) or ()
+                shown = [offers[k] for k in row.items if k < len(offers)]
+                self.profiles.touch_decision(row.subject, row.at, row.assignment_key, shown)
+
+    def start(self) -> None:
+        """Start the threads: folder, learner, drainer."""
+        if self._started:
+            return
+        self.claim()
+        self.profiles.start()
+        self.learner.start(self.clock)
+        self._drainer.start()
+        self._started = True
+
+    def step(self) -> None:
+        """Fold and learn what waits, in the caller's thread."""
+        self.claim()
+        self.profiles.step()
+        self.learner.step(self.clock.now())
+
+    def drain(self) -> int:
+        """Move what waits into the lake, now; gives how many rows."""
+        return self._drainer.drain()
+
+    def close(self) -> None:
+        """Stop the threads, write what waits, close everything."""
+        if self._started:
+            self._drainer.stop()
+            self.learner.stop(self.clock.now())
+            self.profiles.stop()
+            self._started = False
+        elif self._claimed:
+            self.profiles.step()
+        self.engine.close()
+        self.store.close()
+        self._claim.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # collect
+
+    def receive(self, body: bytes, kind: str, source: Source, *, gpc: bool = False) -> Ticket[Any]:
+        """Take a request of the tracking API; its events are stored when the ticket is done.
+
+        Args:
+            body: JSON, inflated.
+            kind: batch | track | identify | page | screen | group | alias.
+            source: whose key it came by.
+            gpc: the request carried `Sec-GPC: 1`.
+
+        Raises:
+            UserError: the body can't be read, or names nobody.
+            OverloadedError: too much waits already.
+        """
+        if self.profiles.backlog > self.settings.collect.backlog_events:
+            raise OverloadedError("Too many events wait to be folded.", code="collect.backlog")
+        now = self.clock.now()
+        accepted = accept(read(body, kind), source, now, self._terms, gpc=gpc)
+        letters = self._keep_letters(accepted.dead, source, now) if accepted.dead else None
+        if not accepted.rows:
+            return letters or Ticket.of(None)
+        return self.store.writer.append(self._events, accepted.rows)
+
+    def receive_events(self, events: Sequence[Event], *, lasting: bool = False) -> list[bool]:
+        """Store events that are read already; for each whether it was new. `lasting` ids are remembered for ever."""
+        rows = [event_row(event) for event in events]
+        return [seq is not None for seq in self.store.writer.append(self._events, rows, lasting=lasting).result()]
+
+    def _keep_letters(self, letters: Sequence[DeadLetter], source: Source, now: Micros) -> Ticket[Any]:
+        rows = [
+            {
+                "at": now,
+                "source": source.name,
+                "code": letter.code,
+                "place": letter.where,
+                "cause": letter.cause,
+                "cure": letter.cure,
+                "subject": letter.subject,
+                "message_id": letter.message_id,
+                "body": letter.body,
+            }
+            for letter in letters
+        ]
+        return self.store.writer.call(lambda connection: connection.execute(dead_letter.insert(), rows))
+
+    def dead_letters(self) -> int:
+        """How many events were refused."""
+        with self.store.read() as connection:
+            return connection.execute(select(func.count()).select_from(dead_letter)).scalar_one()
+
+    def import_file(
+        self, file: str | Path, mapping: str | Path, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> ImportReport:
+        """Import a CSV, Parquet or NDJSON file by a mapping file. Repeating it is harmless.
+
+        Raises:
+            UserError: file or mapping can't be read; nothing was stored then.
+        """
+        if not dry_run:
+            self.claim()
+        path, described = Path(file), load_mapping(Path(mapping))
+
+        def sink(events: Sequence[Event]) -> list[bool]:
+            fresh = self.receive_events(events, lasting=True)
+            self.profiles.step()
+            return fresh
+
+        def told(stage: str, count: int, total: int | None) -> None:
+            if progress is not None and (stage == "storing") == (not dry_run):
+                progress(count, total)
+
+        report = import_rows(
+            path,
+            described,
+            sink,
+            self.clock.now(),
+            erased=lambda identifier: erasure_key(identifier) in self._erased,
+            refusals_file=self.root / "imports" / f"{path.stem}.refused.ndjson",
+            dry_run=dry_run,
+            progress=told,
+            on_products=lambda products: write_products(self.store, products),
+        )
+        if not dry_run:
+            self.audit.record("import", "data.import", {"file": report.file_hash, "stored": report.stored})
+            self.drain()
+        return report
+
+    # decide
+
+    def decide_soon(self, request: DecideRequest, caller: Caller) -> tuple[Answer, Ticket[Any] | None]:
+        """Decide; the answer may be given once the ticket (if any) is done."""
+        decided = self.decider.decide(request, caller)
+        return decided.answer, decided.ticket
+
+    def decide(self, request: DecideRequest, caller: Caller = INTERNAL) -> Answer:
+        """Decide, and wait until the decision is in the log."""
+        self.claim()
+        answer, ticket = self.decide_soon(request, caller)
+        if ticket is not None:
+            ticket.result()
+        return answer
+
+    def explain(self, decision_id: str) -> Explanation:
+        """Everything about one decision.
+
+        Raises:
+            NotFoundError: there is no such decision.
+        """
+        return self.explainer.explain(decision_id)
+
+    def recent_decisions(self, wanted: DecisionFilter, limit: int = 20) -> DecisionPage:
+        """A page of decisions that match, newest first."""
+        return self._listing.recent(wanted, limit)
+
+    # catalogue, as it goes over the wire
+
+    def put_body(self, kind: str, thing_id: str, body: bytes, by: str = "") -> Body:
+        """Add or replace an offer, creative or placement from its JSON body; gives the body as stored.
+
+        Raises:
+            UserError: the body can't be read or can't be; `where` names the field.
+        """
+        return put_body(self.catalogue, kind, thing_id, body, by)
+
+    def get_body(self, kind: str, thing_id: str) -> Body:
+        """The body of an offer, creative or placement as it stands now; a `NotFoundError` when it isn't there."""
+        return get_body(self.catalogue, kind, thing_id)
+
+    def import_offers(self, data: bytes, form: str, by: str = "") -> OfferImportReport:
+        """Add or replace offers from a CSV or NDJSON file, row by row.
+
+        Raises:
+            UserError: the file as a whole can't be read.
+        """
+        return import_offers(self.catalogue, data, form, by)
+
+    def parse_rule(self, rule: object) -> Predicate:
+        """A rule of the wire as a predicate; see `vitrina.core.predicate`."""
+        return parse(rule)
+
+    def write_rule(self, rule: Predicate) -> Any:
+        """A predicate in its wire form."""
+        return to_wire(rule)
+
+    # people
+
+    def _known(self, identifier: str) -> Profile | None:
+        if identifier[:2] in {"u:", "a:", "e:", "p:", "x:"}:
+            return self.profiles.of(identifier)
+        return self.profiles.find(identifier, identifier)
+
+    def _leaves(self, identifier: str) -> tuple[list[str], list[str]]:
+        """(leaf identifiers, other identifiers) of a person, known or not yet known."""
+        profile = self._known(identifier)
+        if profile is None:
+            bare = identifier if identifier[:2] in {"u:", "a:"} else ""
+            return ([bare] if bare else [f"u:{identifier}", f"a:{identifier}"]), []
+        names = list(profile.identifiers)
+        if identifier[:2] not in {"u:", "a:", "e:", "p:", "x:"}:
+            names += [name for name in (f"u:{identifier}",) if name not in names and profile.user_id is None]
+        leaves = [name for name in names if name[:2] in {"u:", "a:"}]
+        return leaves, [name for name in names if name not in leaves]
+
+    def person(self, identifier: str) -> dict[str, Any]:
+        """What is known about a person: identifiers, traits, features, consents, last decisions.
+
+        Raises:
+            NotFoundError: nothing is known about this identifier.
+        """
+        profile = self._known(identifier)
+        if profile is None:
+            raise NotFoundError(
+                f"nobody is known as {identifier}.", code="person.unknown", cure="Check the identifier."
+            )
+        now = self.clock.now()
+        leaves, _ = self._leaves(identifier)
+        with self.profiles.reading():
+            personal = profile.personal(access_grant(profile, now))
+            features = self.features.values(personal.features, now)
+        recent = self.decisions.of_subject(leaves)[-20:]
+        return {
+            "profileId": profile.profile_id,
+            "identifiers": list(profile.identifiers),
+            "traits": dict(personal.traits),
+            "features": features,
+            "consents": [_consent(record) for record in self.consents.of(leaves)],
+            "decisions": [
+                {"decisionId": row.id, "at": iso(row.at), "placement": row.placement, "holdout": row.holdout}
+                for row in reversed(recent)
+            ],
+        }
+
+    def export(self, identifier: str) -> dict[str, Any]:
+        """Every row about a person, table by table, store and lake.
+
+        Raises:
+            NotFoundError: nothing is known about this identifier.
+        """
+        self.profiles.step() if not self._started else self.profiles.save()
+        if self._known(identifier) is None:
+            raise NotFoundError(
+                f"nobody is known as {identifier}.", code="person.unknown", cure="Check the identifier."
+            )
+        leaves, others = self._leaves(identifier)
+        return {
+            "identifiers": [*leaves, *others],
+            "store": export_rows(self.store, [*leaves, *others]),
+            "lake": {name: self._lake_rows(name, leaves) for name in ("events", "decisions", "outcomes")},
+        }
+
+    def _lake_rows(self, name: str, leaves: Sequence[str]) -> list[dict[str, Any]]:
+        table = self.engine.table(name, tail=False)
+        rows = table.filter(table.subject.isin(list(leaves))).to_pyarrow().to_pylist()
+        return [
+            {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()} for row in rows
+        ]
+
+    def put_consent(self, identifier: str, purpose: Purpose, given: dict[str, Any]) -> ConsentRecord:
+        """Append a consent record; it counts from the next decision on.
+
+        Args:
+            identifier: any identifier, known or not yet known.
+            given: granted, and optionally lawfulBasis, channel, source, textVersion, locale, at, expiresAt.
+        """
+        leaves, _ = self._leaves(identifier)
+        now = self.clock.now()
+        record = ConsentRecord(
+            id=new_id("c", now, self.rng),
+            subject=leaves[0],
+            purpose=purpose,
+            granted=given["granted"],
+            basis=LawfulBasis(given.get("lawfulBasis", "consent")),
+            channel=given.get("channel", ""),
+            source=given.get("source", "api"),
+            text_version=given.get("textVersion", ""),
+            locale=given.get("locale", ""),
+            at=_instant(given.get("at"), now, "at"),
+            expires_at=_instant(given.get("expiresAt"), None, "expiresAt"),
+        )
+        self.consents.record([record])
+        self.profiles.apply_consent(record)
+        return record
+
+    def erase(self, identifier: str) -> Receipt:
+        """Erase a person everywhere, and keep them from coming back with late events."""
+        self.claim()
+        return self._erase(identifier, new_id("e", self.clock.now(), self.rng))
+
+    def _erase(self, identifier: str, erasure_id: str) -> Receipt:
+        self.profiles.step()
+        leaves, others = self._leaves(identifier)
+        receipt = self.erasures.erase(erasure_id, leaves, keys=others)
+        self.audit.record("erasure", "person.erase", {"receipt": receipt.id, "rows": sum(receipt.counts.values())})
+        self.store.scrub()
+        return receipt
+
+    def erase_soon(self, identifier: str) -> str:
+        """Begin to erase a person in the background; gives the id to ask for with `erasure`."""
+        erasure_id = new_id("e", self.clock.now(), self.rng)
+        threading.Thread(
+            target=self._erase, args=(identifier, erasure_id), name="vitrina-erasure", daemon=False
+        ).start()
+        self._erasing.add(erasure_id)
+        return erasure_id
+
+    def erasure(self, erasure_id: str) -> dict[str, Any]:
+        """The receipt of an erasure; `doneAt` is null while it goes on.
+
+        Raises:
+            NotFoundError: there is no such erasure.
+        """
+        receipt = self.erasures.receipt(erasure_id)
+        if receipt is None and erasure_id in self._erasing:
+            receipt = Receipt(id=erasure_id, asked_at=self.clock.now(), done_at=None, counts={})
+        if receipt is None:
+            raise NotFoundError("there is no such erasure.", code="erasure.unknown", where=erasure_id)
+        return {
+            "id": receipt.id,
+            "askedAt": iso(receipt.asked_at),
+            "doneAt": None if receipt.done_at is None else iso(receipt.done_at),
+            "counts": receipt.counts,
+        }
+
+    def _bury(self, tombstones: Sequence[bytes]) -> None:
+        self._erased.update(tombstones)
+
+    def _erase_links(self, subjects: Sequence[str]) -> dict[str, int]:
+        counts = self.store.write(lambda connection: erase_links(connection, subjects))
+        names = set(subjects)
+        self.profiles.forget(names)
+        self.decisions.forget(names)
+        self.outcomes.forget(names)
+        return counts
+
+    def _erase_lake(self, subjects: Sequence[str]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for stream in self._streams:
+            erased = self.lake.delete(stream, subjects)
+            counts[f"{stream.name}_journal"] = erased.journal_rows
+            counts[f"lake.{stream.name}"] = erased.lake_rows
+        return counts
+
+    # figures
+
+    def summary(self) -> Summary:
+        """What the workspace holds."""
+        return summarise(self.engine, self.settings.workspace.currency, self.dead_letters())
+
+    def read_out(self, placement_id: str) -> ReadOut:
+        """Incremental margin of a placement against its holdout, or why nothing can be said yet.
+
+        Raises:
+            NotFoundError: there is no such placement.
+        """
+        placement = self.catalogue.placement(placement_id)
+        if placement is None:
+            raise NotFoundError(f"there is no placement {placement_id}.", code="placement.unknown", where="placement")
+        identity = joined_leaves(self.store)
+        arms = gather(self.engine, placement, identity, self._margins(placement), self._holdouts(placement_id))
+        return read_out(arms, placement_id, placement.currency, simulated=self.simulated)
+
+    def _margins(self, placement: Placement) -> dict[str, int]:
+        offers = self.catalogue.offers()
+        return {
+            o.id: o.margin.minor for o in offers if o.margin is not None and o.margin.currency == placement.currency
+        }
+
+    def _holdouts(self, placement_id: str) -> dict[int, float]:
+        history = self.catalogue.history("placement", placement_id)
+        return {revision: thing.holdout for revision, _, _, thing in history if isinstance(thing, Placement)}
+
+    def problems(self) -> list[str]:
+        """What keeps this process from serving; empty when it can."""
+        found: list[str] = []
+        if not self.store.writer.healthy:
+            found.append("The store can't be written.")
+        if not self.profiles.healthy:
+            found.append("Profiles can't be saved.")
+        if not self._started:
+            found.append("It has not started.")
+        return found
+
+    def doctor(self) -> Health:
+        """Every effective setting with its origin, and checks of disk, clock, versions, store and lake."""
+        return examine(
+            self.root,
+            config.settings_table(self.settings, self.origins),
+            self.store,
+            self.lake,
+            self._streams,
+            self.clock,
+        )
+
+
+def _streams(
+    events: Journal, decisions: Journal, outcomes: Journal, offers_of: Callable[[int], tuple[str, ...] | None]
+) -> list[Stream]:
+    """What goes from the store to the lake. Schemas bring Arrow, so they are made where a workspace is opened."""
+    from vitrina.collect import lake_events
+    from vitrina.decide import tables
+
+    return [
+        Stream(name="events", journal=events, schema=lake_events.EVENT_SCHEMA, to_arrow=lake_events.to_arrow),
+        Stream(
+            name="decisions",
+            journal=decisions,
+            schema=tables.decision_schema(),
+            to_arrow=lambda rows: tables.decisions_to_arrow(rows, offers_of),
+            statistics=("seq", "occurred_at"),
+        ),
+        Stream(
+            name="outcomes",
+            journal=outcomes,
+            schema=tables.outcome_schema(),
+            to_arrow=tables.outcomes_to_arrow,
+            statistics=("seq", "occurred_at"),
+        ),
+    ]
+
+
+def _instant(text: str | None, default: Any, where: str) -> Any:
+    if not text:
+        return default
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            f"{text!r} is not a time.", code="time.unreadable", where=where, cure="Write ISO 8601."
+        ) from None
+    return from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
+
+
+def _consent(record: ConsentRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "purpose": record.purpose,
+        "granted": record.granted,
+        "lawfulBasis": record.basis,
+        "channel": record.channel,
+        "source": record.source,
+        "textVersion": record.text_version,
+        "locale": record.locale,
+        "at": iso(record.at),
+        "expiresAt": None if record.expires_at is None else iso(record.expires_at),
+    }
