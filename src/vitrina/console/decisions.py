@@ -165,7 +165,7 @@ def _said(page: Page, explanation: Explanation | None, query: Query) -> dict[str
 
 def _render(page: Page, user: Visitor, explanation: Explanation | None = None) -> Response[Any]:
     query = _read_query(page)
-    found = page.workspace.decisions.recent(query.wanted, ROWS)
+    found = page.workspace.recent_decisions(query.wanted, ROWS)
     here = explanation.row.id if explanation is not None else ""
     nothing_yet = not found.rows and not query.address
     return page.render(
@@ -250,5 +250,5 @@ def _place_of(typed: str, workspace: Workspace) -> str:
     if typed.startswith("d_"):
         return f"/decisions/{quote(typed, safe='')}#detail"
     by_offer = DecisionFilter(offer=typed)
-    kind = "offer" if workspace.decisions.recent(by_offer, 1).rows else "person"
+    kind = "offer" if workspace.recent_decisions(by_offer, 1).rows else "person"
     return f"/decisions?{urlencode({kind: typed})}"

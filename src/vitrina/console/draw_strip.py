@@ -24,7 +24,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Strip(msgspec.Struct, frozen=True):
-    """The strip. `pointer` is the x of the draw in per cent, "" when nothing was drawn; `flip` labels it on the left."""
+    """The strip. `pointer` is the x of the draw, "" when nothing was drawn; `flip` writes its label to the left."""
 
     segments: tuple[Segment, ...]
     pointer: str

@@ -20,7 +20,7 @@ LANGUAGES = ("en", "ru")
 """Languages of the console; the first is the one to fall back on."""
 
 _LOCALE = Path(__file__).parent / "locale"
-_COUNTS = ("count", "limit", "days", "age")
+_COUNTS = ("count", "shown", "days", "age")
 _TIMES = frozenset({"at", "start", "end", "until", "since", "opens", "closes"})
 
 Forms = tuple[str, ...]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from vitrina.service.ingest import CALLS, Collect, Stored
 from vitrina.service.openapi import CompleteDocument, HotOperation
 from vitrina.service.refusals import Refusals
 from vitrina.service.wire import DecideAnswer
-from vitrina.workspace import Workspace
+from vitrina.workspace import BatchBody, CallBody, Workspace
 
 __all__ = ["create_app"]
 
@@ -46,21 +48,37 @@ _API = ("/v1/", "/schema", "/healthz", "/readyz")
 
 def create_app(workspace: Workspace) -> HotRoutes:
     """The ASGI application of a workspace that is open and started."""
-    door = Door(workspace.keys, Refusals(_audit_of(workspace)))
+    refusals = Refusals(_audit_of(workspace))
+    door = Door(workspace.keys, refusals)
     routes: dict[str, App] = {"/v1/decide": Decide(workspace, door)}
     for path, kind in CALLS.items():
         routes[path] = Collect(workspace, door, kind)
-    return HotRoutes(routes, _litestar(workspace, door))
+    return HotRoutes(routes, _litestar(workspace, door, refusals))
 
 
-def _audit_of(workspace: Workspace) -> Any:
+def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
+    """Writes refusals into the audit log, off the event loop."""
+
+    def write(caller: str, code: str, route: str, count: int) -> None:
+        try:
+            workspace.audit.record(
+                caller or "unknown", "access.refused", {"code": code, "route": route, "count": count}
+            )
+        except VitrinaError:
+            _LOG.exception("a refusal could not be written to the audit log: %s %s %s", caller, code, route)
+
     def record(caller: str, code: str, route: str, count: int) -> None:
-        workspace.audit.record(caller or "unknown", "access.refused", route, {"code": code, "count": count})
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # one of Litestar's threads: it may wait
+            write(caller, code, route, count)
+        else:
+            loop.run_in_executor(None, write, caller, code, route, count)
 
     return record
 
 
-def _litestar(workspace: Workspace, door: Door) -> Litestar:
+def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
     sessions = Sessions(workspace.users.session_secret, workspace.clock)
     attempts = Attempts(workspace.clock)
     resources = [*catalogue.HANDLERS, *people.HANDLERS, *decisions.HANDLERS, *operations.HANDLERS]
@@ -89,12 +107,16 @@ def _litestar(workspace: Workspace, door: Door) -> Litestar:
         response_cache_config=ResponseCacheConfig(),
         request_max_body_size=4_000_000,
         logging_config=None,
+        on_shutdown=[refusals.flush],
         debug=False,
     )
 
 
-def _operation_id(handler: Any, _method: Any, _path: Any) -> str:
-    return "".join(part.capitalize() for part in handler.handler_name.split("_"))
+def _operation_id(_handler: Any, method: Any, path: list[Any]) -> str:
+    """`GetProfilesExport` for GET /v1/profiles/{identifier}/export."""
+    parts = [part for part in path if isinstance(part, str) and part != "v1"]
+    ends_open = "" if isinstance(path[-1], str) else "ById"
+    return f"{str(method.value).capitalize()}{''.join(part.strip('/').capitalize() for part in parts)}{ends_open}"
 
 
 def _operations() -> list[HotOperation]:
@@ -105,7 +127,7 @@ def _operations() -> list[HotOperation]:
             summary=f"Segment's {kind} call",
             description=_COLLECT_WORDS,
             tag="collect",
-            body=Workspace.wire_type(kind),
+            body=BatchBody if kind == "batch" else CallBody,
             answer=Stored,
             problems=collect,
         )

@@ -11,7 +11,7 @@ from litestar import Request, delete, get, post, put
 from vitrina.core.access import Caller
 from vitrina.service.door import Door
 from vitrina.service.guards import caller_of
-from vitrina.workspace import CreativeBody, ImportReport, OfferBody, PlacementBody, Workspace
+from vitrina.workspace import CreativeBody, OfferBody, OfferImportReport, PlacementBody, Workspace
 
 __all__ = ["HANDLERS"]
 
@@ -89,7 +89,7 @@ def delete_placement(request: Incoming, workspace: Workspace, door: Door, placem
 
 
 @post("/v1/offers/import", status_code=200, tags=["catalogue"], summary="Many offers from CSV or NDJSON")
-async def post_offers(request: Incoming, workspace: Workspace, door: Door) -> ImportReport:
+async def post_offers(request: Incoming, workspace: Workspace, door: Door) -> OfferImportReport:
     """CSV (content type text/csv) or NDJSON, answered row by row: good rows are stored, bad ones say what is wrong."""
     caller = _caller(request, door)
     body = await request.body()

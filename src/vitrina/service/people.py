@@ -108,7 +108,7 @@ def put_consent(
     workspace: Workspace,
     door: Door,
     identifier: Identifier,
-    purpose: str,
+    purpose: Purpose,
     data: ConsentBody,
 ) -> Response[Consent]:
     """Append a consent record. The person may not be known yet."""

@@ -44,7 +44,7 @@ def make(status: int, code: str, detail: str, *, field: str = "", cure: str = ""
 
 
 def from_error(error: VitrinaError, *, overloaded: int = 503) -> Problem:
-    """The problem document of an error; a full queue gets the status `overloaded`: 429 for events, 503 for decisions."""
+    """The problem document of an error; a full queue gets `overloaded`: 429 for events, 503 for decisions."""
     status = overloaded if isinstance(error, OverloadedError) else error.status
     return make(status, error.code, _sentence(error.message), field=error.where, cure=error.cure)
 

@@ -1,0 +1,198 @@
+"""Collect over HTTP: what each body and key is answered, and that a 200 means stored."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import zlib
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from tests.service.conftest import Running
+
+
+def track(number: int, **more: Any) -> dict[str, Any]:
+    call = {"type": "track", "event": "Product Viewed", "userId": "ann", "messageId": f"view-{number}"}
+    return {**call, "properties": {"product_id": "tea"}, **more}
+
+
+def stored(running: Running) -> int:
+    with running.workspace.store.read() as connection:
+        return connection.execute(text("select seq from journal_head where journal = 'events'")).scalar() or 0
+
+
+def dead(running: Running) -> list[str]:
+    with running.workspace.store.read() as connection:
+        return [row.code for row in connection.execute(text("select code from dead_letter order by at"))]
+
+
+def test_a_batch_is_stored_when_it_is_answered(running: Running, shop: httpx.Client) -> None:
+    before = stored(running)
+    answer = shop.post("/v1/batch", json={"batch": [track(number) for number in range(100)]})
+    assert answer.status_code == 200 and answer.json() == {"success": True}
+    assert stored(running) == before + 100
+
+
+def test_a_repeat_is_harmless(running: Running, shop: httpx.Client) -> None:
+    body = {"batch": [track(1000), track(1000), track(1001)]}
+    assert shop.post("/v1/batch", json=body).status_code == 200
+    before = len(running.workspace.decisions.of_subject(["u:ann"])), stored(running)
+    assert shop.post("/v1/batch", json=body).status_code == 200
+    assert (len(running.workspace.decisions.of_subject(["u:ann"])), stored(running)) == before
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/t"])
+def test_a_single_call_and_its_letter_form(shop: httpx.Client, path: str) -> None:
+    assert shop.post(path, json=track(2000)).status_code == 200
+
+
+def test_identify_teaches_traits(running: Running, shop: httpx.Client) -> None:
+    body = {"userId": "zoya", "anonymousId": "browser-1", "traits": {"city": "Казань"}, "messageId": "id-1"}
+    assert shop.post("/v1/identify", json=body).status_code == 200
+    assert eventually(lambda: shop.get("/v1/profiles/zoya"), 200).json()["traits"] == {"city": "Казань"}
+
+
+def eventually(ask: Any, status: int) -> httpx.Response:
+    import time
+
+    for _ in range(100):
+        answer: httpx.Response = ask()
+        if answer.status_code == status:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"still {answer.status_code}: {answer.text}")
+
+
+def test_the_write_key_may_stand_in_the_body(running: Running) -> None:
+    with running.client() as nobody:
+        assert nobody.post("/v1/track", json=track(3000, writeKey=running.write_key)).status_code == 200
+        plain = nobody.post(
+            "/v1/track",
+            content=json.dumps(track(3001, writeKey=running.write_key)),
+            headers={"content-type": "text/plain"},
+        )
+        assert plain.status_code == 200
+        assert plain.headers["access-control-allow-origin"] == "*"
+
+
+def test_gzip_is_read_and_unreadable_gzip_is_refused(shop: httpx.Client) -> None:
+    packed = gzip.compress(json.dumps({"batch": [track(4000)]}).encode())
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    assert shop.post("/v1/batch", content=packed, headers=headers).status_code == 200
+    for broken in (packed[:-9], b"no gzip", b""):
+        answer = shop.post("/v1/batch", content=broken, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "body.gzip")
+
+
+def test_a_bomb_is_not_unpacked(shop: httpx.Client) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
+    assert len(bomb) < 500_000
+    answer = shop.post("/v1/batch", content=bomb, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body.large")
+
+
+def test_too_many_bytes_are_413_and_the_connection_is_told(running: Running, shop: httpx.Client) -> None:
+    answer = shop.post("/v1/batch", content=b"x" * 600_000)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body.large")
+
+    def parts() -> Any:
+        for _ in range(12):
+            yield b"x" * 50_000
+
+    assert shop.post("/v1/batch", content=parts()).status_code == 413
+    assert shop.post("/v1/track", json=track(4500)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400), (b"[]", 400), (b"", 400), (b"\xff\xfe", 400), (b'{"batch": 7}', 400), (b'{"type":"track","event":"x"}', 400),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_is_400_with_a_cure(shop: httpx.Client, body: bytes, status: int) -> None:
+    answer = shop.post("/v1/batch" if b"batch" in body or b"type" not in body else "/v1/track", content=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] and answer.json()["cure"]
+
+
+def test_good_neighbours_of_bad_events_are_kept(running: Running, shop: httpx.Client) -> None:
+    before, letters = stored(running), len(dead(running))
+    body = (
+        b'{"batch": [%s, {"type": "track", "event": "Order Completed", "userId": "ann", "messageId": "bad-1", '
+        % json.dumps(track(5000)).encode()
+    )
+    body += (
+        b'"properties": {"revenue": "\\ud800"}}, {"type": "nothing", "userId": "ann"}, %s]}'
+        % json.dumps(track(5001)).encode()
+    )
+    assert shop.post("/v1/batch", content=body).status_code == 200
+    assert stored(running) == before + 2
+    assert len(dead(running)) == letters + 2
+
+
+@pytest.mark.parametrize("key", ["", "vw_unknown", "vs_" + "x" * 43])
+def test_an_unknown_key_is_401_and_audited(running: Running, key: str) -> None:
+    with running.client(key) as stranger:
+        answer = stranger.post("/v1/track", json=track(6000))
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic")
+    assert any(entry.action == "access.refused" for entry in eventually_entries(running))
+
+
+def eventually_entries(running: Running) -> list[Any]:
+    import time
+
+    for _ in range(40):
+        entries = running.workspace.audit.entries()
+        if entries:
+            return entries
+        time.sleep(0.05)
+    return []
+
+
+def test_a_key_without_the_scope_is_403(running: Running) -> None:
+    with running.client(running.workspace.keys.create("secret", scopes=("people",))) as client:
+        answer = client.post("/v1/track", json=track(6100))
+    assert (answer.status_code, answer.json()["code"]) == (403, "key.scope")
+
+
+def test_a_full_queue_is_429_with_retry_after(running: Running, shop: httpx.Client) -> None:
+    journal = running.workspace.store.journals["events"]
+    before, journal.waiting_rows = journal.waiting_rows, 0
+    try:
+        answer = shop.post("/v1/track", json=track(7000))
+    finally:
+        journal.waiting_rows = before
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    assert shop.post("/v1/track", json=track(7000)).status_code == 200
+
+
+def test_a_page_of_another_site_may_ask(running: Running) -> None:
+    with running.client() as browser:
+        answer = browser.options(
+            "/v1/decide", headers={"origin": "https://shop.example", "access-control-request-method": "POST"}
+        )
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "authorization" in answer.headers["access-control-allow-headers"]
+
+
+def test_another_method_is_405(shop: httpx.Client) -> None:
+    answer = shop.get("/v1/batch")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST, OPTIONS")
+
+
+def test_a_sender_who_goes_away_leaves_nothing_behind(running: Running, shop: httpx.Client) -> None:
+    before = stored(running)
+    host, port = running.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b'POST /v1/batch HTTP/1.1\r\nhost: x\r\ncontent-length: 400\r\n\r\n{"batch": [')
+    assert shop.post("/v1/track", json=track(8000)).status_code == 200
+    assert stored(running) == before + 1
