@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from vitrina.core.errors import VitrinaError
-from vitrina.storage.lake import Lake
+from vitrina.storage.lake import READER, Lake
 from vitrina.storage.stream import Stream
 
 __all__ = ["Drainer"]
@@ -72,7 +72,8 @@ class Drainer:
     def _due(self) -> bool:
         if time.monotonic() - self._last >= self._seconds:
             return True
-        return any(stream.journal.last() - self._lake.offset(stream) >= self._rows for stream in self._streams)
+        journals = [stream.journal for stream in self._streams]
+        return any(journal.last() - journal.offset(READER) >= self._rows for journal in journals)
 
     def _compact(self) -> None:
         if time.monotonic() - self._compacted < _COMPACT_SECONDS:

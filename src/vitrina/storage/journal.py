@@ -214,6 +214,13 @@ class Journal:
         with self.store.read() as connection:
             return self._offset(connection, reader)
 
+    def pending(self, reader: str) -> bool:
+        """True when this reader has rows to deal with, or, with `dedupe`, rows wait to be deleted."""
+        with self.store.read() as connection:
+            if _head(connection, self.name) > self._offset(connection, reader):
+                return True
+            return self.dedupe and connection.execute(select(self.table.c.seq).limit(1)).first() is not None
+
     def advance(self, connection: Connection, reader: str, seq: int, now: Micros) -> None:
         """Record, in the caller's transaction, that `reader` has dealt with every row up to `seq`."""
         name = f"{self.name}.{reader}"

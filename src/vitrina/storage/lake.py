@@ -25,9 +25,11 @@ from vitrina.storage.stream import ArrowTable, Stream, subject_bucket
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["Erased", "Lake"]
+__all__ = ["READER", "Erased", "Lake"]
 
 READER = "lake"
+"""The name under which the lake reads journals."""
+
 _PAGE = 5_000
 _TARGET_BYTES = 64 << 20
 _REFUSED_FEATURES = ("deletionVectors", "columnMapping")
@@ -110,6 +112,8 @@ class Lake:
         """
         journal = stream.journal
         journal.subscribe(READER)
+        if not journal.pending(READER):
+            return 0
         with self._writing():
             offset = self.offset(stream)
             self._check_age(stream, offset)
