@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,8 +25,6 @@ from vitrina.collect.joined import joined_leaves
 from vitrina.collect.leaf import Leaf
 from vitrina.collect.mapping import load_mapping
 from vitrina.collect.products import write_products
-from vitrina.collect.profile import Profile
-from vitrina.collect.profile_store import erase_links
 from vitrina.collect.profiles import ProfileBook
 from vitrina.collect.segment_api import BatchBody, CallBody, read
 from vitrina.collect.tables import dead_letter
@@ -35,13 +32,12 @@ from vitrina.collect.tracking_plan import Plan
 from vitrina.core import config
 from vitrina.core.access import INTERNAL, Caller, Source
 from vitrina.core.catalogue import Placement
-from vitrina.core.clock import MINUTE, Clock, Micros, SystemClock, from_datetime, iso
-from vitrina.core.consent import ConsentRecord, LawfulBasis, Purpose
+from vitrina.core.clock import MINUTE, Clock, Micros, SystemClock
+from vitrina.core.consent import ConsentRecord, Purpose
 from vitrina.core.decision import Answer, DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError
 from vitrina.core.event import Event
 from vitrina.core.explanation import DecisionFilter, DecisionPage, Explanation
-from vitrina.core.ids import new_id
 from vitrina.core.predicate import Predicate
 from vitrina.decide.bodies import Body, get_body, import_offers, put_body
 from vitrina.decide.bodies import ImportReport as OfferImportReport
@@ -58,12 +54,11 @@ from vitrina.decide.wire import CreativeBody, OfferBody, PlacementBody
 from vitrina.govern.access import Keys, Users
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents
-from vitrina.govern.erasure import Erasure, Receipt
-from vitrina.govern.export import export_rows
-from vitrina.govern.permission import access_grant
+from vitrina.govern.erasure import Receipt
 from vitrina.measure.people import gather
 from vitrina.measure.read_out import ReadOut, read_out
 from vitrina.measure.summary import Summary, summarise
+from vitrina.people import People
 from vitrina.storage.claim import Claim
 from vitrina.storage.doctor import Health, examine
 from vitrina.storage.drainer import Drainer
@@ -173,7 +168,6 @@ class Workspace:
         self._started = False
         self._claim = Claim(root / "workspace.lock")
         self._claimed = False
-        self._erasing: set[str] = set()
         self._open_store(threaded)
         self._open_lake()
         self._wire()
@@ -244,14 +238,24 @@ class Workspace:
             ),
         )
         self.decider = self._decider(None)
-        self.erasures = Erasure(
-            self.store, self.clock, erasure_key, own=(self._erase_links, self._erase_lake), on_tombstones=self._bury
+        self.people = People(
+            store=self.store,
+            lake=self.lake,
+            engine=self.engine,
+            streams=self._streams,
+            profiles=self.profiles,
+            features=self.features,
+            consents=self.consents,
+            decisions=self.decisions,
+            outcomes=self.outcomes,
+            audit=self.audit,
+            clock=self.clock,
+            rng=self.rng,
         )
-        self._erased = self.erasures.tombstones()
         self._terms = Terms(
             plan=Plan(),
             currency=self.settings.workspace.currency,
-            erased=self._erased,
+            erased=self.people.erased,
             bots=BotCheck(self.settings.collect.bot_clicks_per_minute),
             largest=LARGEST_EVENT,
         )
@@ -429,7 +433,7 @@ class Workspace:
             described,
             sink,
             self.clock.now(),
-            erased=lambda identifier: erasure_key(identifier) in self._erased,
+            erased=lambda identifier: erasure_key(identifier) in self.people.erased,
             refusals_file=self.root / "imports" / f"{path.stem}.refused.ndjson",
             dry_run=dry_run,
             progress=told,
@@ -499,161 +503,31 @@ class Workspace:
 
     # people
 
-    def _known(self, identifier: str) -> Profile | None:
-        if identifier[:2] in {"u:", "a:", "e:", "p:", "x:"}:
-            return self.profiles.of(identifier)
-        return self.profiles.find(identifier, identifier)
-
-    def _leaves(self, identifier: str) -> tuple[list[str], list[str]]:
-        """(leaf identifiers, other identifiers) of a person, known or not yet known."""
-        profile = self._known(identifier)
-        if profile is None:
-            bare = identifier if identifier[:2] in {"u:", "a:"} else ""
-            return ([bare] if bare else [f"u:{identifier}", f"a:{identifier}"]), []
-        names = list(profile.identifiers)
-        if identifier[:2] not in {"u:", "a:", "e:", "p:", "x:"}:
-            names += [name for name in (f"u:{identifier}",) if name not in names and profile.user_id is None]
-        leaves = [name for name in names if name[:2] in {"u:", "a:"}]
-        return leaves, [name for name in names if name not in leaves]
-
     def person(self, identifier: str) -> dict[str, Any]:
-        """What is known about a person: identifiers, traits, features, consents, last decisions.
-
-        Raises:
-            NotFoundError: nothing is known about this identifier.
-        """
-        profile = self._known(identifier)
-        if profile is None:
-            raise NotFoundError(
-                f"nobody is known as {identifier}.", code="person.unknown", cure="Check the identifier."
-            )
-        now = self.clock.now()
-        leaves, _ = self._leaves(identifier)
-        with self.profiles.reading():
-            personal = profile.personal(access_grant(profile, now))
-            features = self.features.values(personal.features, now)
-        recent = self.decisions.of_subject(leaves)[-20:]
-        return {
-            "profileId": profile.profile_id,
-            "identifiers": list(profile.identifiers),
-            "traits": dict(personal.traits),
-            "features": features,
-            "consents": [_consent(record) for record in self.consents.of(leaves)],
-            "decisions": [
-                {"decisionId": row.id, "at": iso(row.at), "placement": row.placement, "holdout": row.holdout}
-                for row in reversed(recent)
-            ],
-        }
+        """What is known about a person; see `vitrina.people.People.person`."""
+        return self.people.person(identifier)
 
     def export(self, identifier: str) -> dict[str, Any]:
-        """Every row about a person, table by table, store and lake.
-
-        Raises:
-            NotFoundError: nothing is known about this identifier.
-        """
-        self.profiles.step() if not self._started else self.profiles.save()
-        if self._known(identifier) is None:
-            raise NotFoundError(
-                f"nobody is known as {identifier}.", code="person.unknown", cure="Check the identifier."
-            )
-        leaves, others = self._leaves(identifier)
-        return {
-            "identifiers": [*leaves, *others],
-            "store": export_rows(self.store, [*leaves, *others]),
-            "lake": {name: self._lake_rows(name, leaves) for name in ("events", "decisions", "outcomes")},
-        }
-
-    def _lake_rows(self, name: str, leaves: Sequence[str]) -> list[dict[str, Any]]:
-        table = self.engine.table(name, tail=False)
-        rows = table.filter(table.subject.isin(list(leaves))).to_pyarrow().to_pylist()
-        return [
-            {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()} for row in rows
-        ]
+        """Every row about a person, store and lake; see `vitrina.people.People.export`."""
+        return self.people.export(identifier)
 
     def put_consent(self, identifier: str, purpose: Purpose, given: dict[str, Any]) -> ConsentRecord:
-        """Append a consent record; it counts from the next decision on.
-
-        Args:
-            identifier: any identifier, known or not yet known.
-            given: granted, and optionally lawfulBasis, channel, source, textVersion, locale, at, expiresAt.
-        """
-        leaves, _ = self._leaves(identifier)
-        now = self.clock.now()
-        record = ConsentRecord(
-            id=new_id("c", now, self.rng),
-            subject=leaves[0],
-            purpose=purpose,
-            granted=given["granted"],
-            basis=LawfulBasis(given.get("lawfulBasis", "consent")),
-            channel=given.get("channel", ""),
-            source=given.get("source", "api"),
-            text_version=given.get("textVersion", ""),
-            locale=given.get("locale", ""),
-            at=_instant(given.get("at"), now, "at"),
-            expires_at=_instant(given.get("expiresAt"), None, "expiresAt"),
-        )
-        self.consents.record([record])
-        self.profiles.apply_consent(record)
-        return record
+        """Append a consent record; see `vitrina.people.People.put_consent`."""
+        return self.people.put_consent(identifier, purpose, given)
 
     def erase(self, identifier: str) -> Receipt:
         """Erase a person everywhere, and keep them from coming back with late events."""
         self.claim()
-        return self._erase(identifier, new_id("e", self.clock.now(), self.rng))
-
-    def _erase(self, identifier: str, erasure_id: str) -> Receipt:
-        self.profiles.step()
-        leaves, others = self._leaves(identifier)
-        receipt = self.erasures.erase(erasure_id, leaves, keys=others)
-        self.audit.record("erasure", "person.erase", {"receipt": receipt.id, "rows": sum(receipt.counts.values())})
-        self.store.scrub()
-        return receipt
+        return self.people.erase(identifier)
 
     def erase_soon(self, identifier: str) -> str:
         """Begin to erase a person in the background; gives the id to ask for with `erasure`."""
-        erasure_id = new_id("e", self.clock.now(), self.rng)
-        threading.Thread(
-            target=self._erase, args=(identifier, erasure_id), name="vitrina-erasure", daemon=False
-        ).start()
-        self._erasing.add(erasure_id)
-        return erasure_id
+        self.claim()
+        return self.people.erase_soon(identifier)
 
     def erasure(self, erasure_id: str) -> dict[str, Any]:
-        """The receipt of an erasure; `doneAt` is null while it goes on.
-
-        Raises:
-            NotFoundError: there is no such erasure.
-        """
-        receipt = self.erasures.receipt(erasure_id)
-        if receipt is None and erasure_id in self._erasing:
-            receipt = Receipt(id=erasure_id, asked_at=self.clock.now(), done_at=None, counts={})
-        if receipt is None:
-            raise NotFoundError("there is no such erasure.", code="erasure.unknown", where=erasure_id)
-        return {
-            "id": receipt.id,
-            "askedAt": iso(receipt.asked_at),
-            "doneAt": None if receipt.done_at is None else iso(receipt.done_at),
-            "counts": receipt.counts,
-        }
-
-    def _bury(self, tombstones: Sequence[bytes]) -> None:
-        self._erased.update(tombstones)
-
-    def _erase_links(self, subjects: Sequence[str]) -> dict[str, int]:
-        counts = self.store.write(lambda connection: erase_links(connection, subjects))
-        names = set(subjects)
-        self.profiles.forget(names)
-        self.decisions.forget(names)
-        self.outcomes.forget(names)
-        return counts
-
-    def _erase_lake(self, subjects: Sequence[str]) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for stream in self._streams:
-            erased = self.lake.delete(stream, subjects)
-            counts[f"{stream.name}_journal"] = erased.journal_rows
-            counts[f"lake.{stream.name}"] = erased.lake_rows
-        return counts
+        """The receipt of an erasure; see `vitrina.people.People.erasure`."""
+        return self.people.erasure(erasure_id)
 
     # figures
 
@@ -731,30 +605,3 @@ def _streams(
             statistics=("seq", "occurred_at"),
         ),
     ]
-
-
-def _instant(text: str | None, default: Any, where: str) -> Any:
-    if not text:
-        return default
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(
-            f"{text!r} is not a time.", code="time.unreadable", where=where, cure="Write ISO 8601."
-        ) from None
-    return from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
-
-
-def _consent(record: ConsentRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "purpose": record.purpose,
-        "granted": record.granted,
-        "lawfulBasis": record.basis,
-        "channel": record.channel,
-        "source": record.source,
-        "textVersion": record.text_version,
-        "locale": record.locale,
-        "at": iso(record.at),
-        "expiresAt": None if record.expires_at is None else iso(record.expires_at),
-    }
