@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -62,14 +62,24 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[RowRefusal, ...] = ()
 
 
-def put_body(catalogue: Catalogue, kind: str, thing_id: str, body: bytes, by: str = "") -> Body:
+def put_body(
+    catalogue: Catalogue, kind: str, thing_id: str, body: bytes, by: str = "", fields: Collection[str] | None = None
+) -> Body:
     """Add or replace an offer, creative or placement from its JSON body; gives the body as stored.
+
+    Args:
+        catalogue: where it goes.
+        kind: offer | creative | placement.
+        thing_id: its id.
+        body: its JSON (`OfferBody`, `CreativeBody`, `PlacementBody`).
+        by: key or user that changes it.
+        fields: names of features that rules may look at; None lets every name pass.
 
     Raises:
         UserError: the body can't be read or can't be; `where` names the field.
     """
     if kind == "offer":
-        return offer_body(catalogue.put(offer_of(thing_id, decode_body(body, OfferBody)), by))
+        return offer_body(catalogue.put(offer_of(thing_id, decode_body(body, OfferBody), fields), by))
     if kind == "creative":
         return creative_body(catalogue.put(creative_of(thing_id, decode_body(body, CreativeBody)), by))
     placement = placement_of(thing_id, decode_body(body, PlacementBody), catalogue.currency)
@@ -95,15 +105,20 @@ def get_body(catalogue: Catalogue, kind: str, thing_id: str) -> Body:
     return creative_body(thing) if isinstance(thing, Creative) else placement_body(thing)
 
 
-def import_offers(catalogue: Catalogue, data: bytes, form: str, by: str = "") -> ImportReport:
+def import_offers(
+    catalogue: Catalogue, data: bytes, form: str, by: str = "", fields: Collection[str] | None = None
+) -> ImportReport:
     """Add or replace offers from a file, row by row: a bad row is reported and the good ones are stored, in one transaction.
 
     CSV has a header of field names as on the wire: `id`, `name`, `price`, `currency`, `margin`, `attributes.colour`,
     `eligibility.minimumAge`, …; lists are separated by `;`. NDJSON has one offer body with its `id` a line.
 
     Args:
+        catalogue: where they go.
         data: the file. A byte order mark is allowed.
         form: csv | ndjson.
+        by: key or user that changes them.
+        fields: names of features that rules may look at; None lets every name pass.
 
     Raises:
         UserError: the file as a whole can't be read: its encoding, its separator, a missing or unknown column.
@@ -123,7 +138,7 @@ def import_offers(catalogue: Catalogue, data: bytes, form: str, by: str = "") ->
                 raise UserError(
                     f"{named} stands above already.", code="catalogue.double", where="id", cure="Keep one row an offer."
                 )
-            offers[named] = offer_of(named, body)
+            offers[named] = offer_of(named, body, fields)
         except UserError as error:
             refusals.append(RowRefusal(row=number, id=named, field=error.where, reason=error.message, cure=error.cure))
     before = {offer_id: catalogue.offer(offer_id) for offer_id in offers}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ from vitrina.core.consent import Purpose
 from vitrina.core.errors import UserError
 from vitrina.core.money import Money, to_minor
 from vitrina.core.predicate import Predicate
+from vitrina.understand.audiences import parse, to_wire
 
 __all__ = [
     "AmountBody",
@@ -190,8 +192,13 @@ def invalid(error: msgspec.ValidationError) -> UserError:
     return UserError(f"{what}.", code="catalogue.invalid", where=where, cure="Correct this field.")
 
 
-def offer_of(offer_id: str, body: OfferBody) -> Offer:
+def offer_of(offer_id: str, body: OfferBody, fields: Collection[str] | None = None) -> Offer:
     """The offer that a body describes.
+
+    Args:
+        offer_id: its id.
+        body: the rest.
+        fields: names of features that rules may look at; None lets every name pass.
 
     Raises:
         UserError: a field can't be: an id with spaces, money of two currencies, a negative price, a rule that can't be read.
@@ -221,7 +228,7 @@ def offer_of(offer_id: str, body: OfferBody) -> Offer:
         stock=body.stock,
         tags=tuple(body.tags),
         advertising=body.advertising,
-        eligibility=_eligibility(body.eligibility),
+        eligibility=_eligibility(body.eligibility, fields),
         enabled=body.enabled,
     )
 
@@ -306,7 +313,9 @@ def placement_of(placement_id: str, body: PlacementBody, currency: str) -> Place
 
 def placement_body(placement: Placement) -> PlacementBody:
     """The wire form of a placement."""
-    serves: Any = placement.holdout_serves if isinstance(placement.holdout_serves, str) else list(placement.holdout_serves)
+    serves: Any = (
+        placement.holdout_serves if isinstance(placement.holdout_serves, str) else list(placement.holdout_serves)
+    )
     policy: Any = placement.policy
     return PlacementBody(
         id=placement.id,
@@ -423,7 +432,7 @@ def _day(given: int | str) -> int:
     return day
 
 
-def _eligibility(body: EligibilityBody) -> Eligibility:
+def _eligibility(body: EligibilityBody, fields: Collection[str] | None) -> Eligibility:
     low, high = body.minimum_age, body.maximum_age
     if low is not None and high is not None and low > high:
         raise UserError(
@@ -436,31 +445,19 @@ def _eligibility(body: EligibilityBody) -> Eligibility:
         minimum_age=low,
         maximum_age=high,
         requires_consent=tuple(body.requires_consent),
-        audience=_rule(body.audience, "eligibility.audience"),
-        exclude=_rule(body.exclude, "eligibility.exclude"),
+        audience=_rule(body.audience, "eligibility.audience", fields),
+        exclude=_rule(body.exclude, "eligibility.exclude", fields),
         exclude_bought_days=body.exclude_bought_days,
         cap=None if body.cap is None else Cap(body.cap.count, body.cap.per),
     )
 
 
-def _rule(rule: dict[str, Any] | None, where: str) -> Predicate | None:
-    if rule is None:
-        return None
-    from vitrina.understand.audiences import parse
-
-    try:
-        return parse(rule)
-    except UserError as error:
-        inside = f"{where}.{error.where}" if error.where else where
-        raise UserError(error.message, code=error.code, where=inside, cure=error.cure) from None
+def _rule(rule: dict[str, Any] | None, where: str, fields: Collection[str] | None) -> Predicate | None:
+    return None if rule is None else parse(rule, where, fields)
 
 
 def _rule_body(rule: Predicate | None) -> dict[str, Any] | None:
-    if rule is None:
-        return None
-    from vitrina.understand.audiences import to_wire
-
-    return to_wire(rule)
+    return None if rule is None else to_wire(rule)
 
 
 def _outcome(body: OutcomeBody, currency: str, where: str) -> OutcomeRule:

@@ -125,6 +125,7 @@ class Shop:
         self.catalogue = Catalogue(self.store, self.clock, self.stock, compile_closure)
         self.log = DecisionLog(self.store, self.journal)
         self.outcomes = OutcomeLog(self.store, self.outcomes_journal, self.log, self.catalogue)
+        self.log.attach(self.outcomes, self.catalogue)
         self.people, self.banks = People(), Banks()
         self.engine = Engine(
             catalogue=self.catalogue, profiles=self.people, features=FeatureSet(FEATURES, NUMBER), vectoriser=Vectoriser(),

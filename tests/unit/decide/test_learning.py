@@ -242,7 +242,6 @@ def test_what_was_not_saved_is_read_again(tmp_path):
     live(school, np.random.default_rng(9), 3, lambda school: None)
     school.settings = LearnerSettings(seed=3, draws=16, save_seconds=1e9)
     lost = school.learner = school.open()
-    lost._saved_at = school.clock.now()
     row = school.decide()
     school.event(CLICK, row)
     school.later(HOUR)
