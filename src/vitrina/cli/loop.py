@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 import vitrina
 from vitrina.cli.output import HERE, Common, progress, show
+from vitrina.core.decision import DecideRequest
+from vitrina.service.wire import encode_answer
 
 __all__ = ["decide", "read_out", "replay"]
 
@@ -25,7 +28,7 @@ def decide(
 ) -> None:
     """Make one decision, exactly as the HTTP API would."""
     with vitrina.open(common.workspace) as workspace:
-        answer = workspace.decide(
+        request = DecideRequest(
             placement=placement,
             user_id=user or None,
             anonymous_id=anonymous or None,
@@ -33,7 +36,9 @@ def decide(
             explain=explain,
             preview=preview,
         )
-    show(answer, common)
+        answer = workspace.decide(request)
+    language = workspace.settings.workspace.locale if explain else None
+    show(msgspec.json.decode(encode_answer(answer, to_public=False, language=language)), common)
 
 
 def replay(
@@ -59,4 +64,4 @@ def read_out(placement: str, /, *, common: Common = HERE) -> None:
         placement: the placement's id.
     """
     with vitrina.open(common.workspace) as workspace:
-        show(workspace.read_out(placement), common)
+        show(workspace.read_out(placement).wire(), common)

@@ -31,7 +31,7 @@ def init(
     if not yes and sys.stdin.isatty() and sys.stderr.isatty():
         currency = _answer("Currency", currency)
         time_zone = _answer("Time zone", time_zone)
-    workspace = vitrina.init(directory, currency=currency, time_zone=time_zone)
+    workspace = vitrina.init(directory, currency=currency, timezone=time_zone)
     workspace.close()
     show({"workspace": str(directory.resolve())}, Common(directory, as_json))
 

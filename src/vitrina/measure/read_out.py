@@ -10,10 +10,13 @@ Pure: arrays in, a result out.
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from vitrina.core.money import exponent
 
 __all__ = ["Arms", "ReadOut", "read_out"]
 
@@ -79,6 +82,16 @@ class ReadOut(msgspec.Struct, frozen=True, kw_only=True):
     refused: str | None = None
     more_people: int | None = None
     simulated: bool = False
+
+    def wire(self) -> dict[str, object]:
+        """The same with money as decimal text in the currency's units."""
+        plain: dict[str, object] = msgspec.to_builtins(self)
+        for name in ("per_person", "person_low", "person_high", "total", "low", "high", "holdout_cost"):
+            value = getattr(self, name)
+            if value is not None:
+                digits = exponent(self.currency) + (2 if isinstance(value, float) else 0)
+                plain[name] = f"{Decimal(str(value)).scaleb(-exponent(self.currency)):.{digits}f}"
+        return plain
 
 
 def read_out(arms: Arms, placement: str, currency: str, *, simulated: bool = False) -> ReadOut:
