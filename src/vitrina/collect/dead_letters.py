@@ -136,7 +136,7 @@ def store_letters(connection: Connection, letters: Sequence[DeadLetter], source:
 def count_letters(connection: Connection) -> dict[str, int]:
     """Dead letters kept, by code."""
     query = select(dead_letter.c.code, func.count()).group_by(dead_letter.c.code)
-    return {code: count for code, count in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def delete_letters(connection: Connection, before: Micros) -> int:

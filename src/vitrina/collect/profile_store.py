@@ -7,12 +7,11 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, delete, or_, select
-from sqlalchemy.sql.elements import ColumnElement
 
 from vitrina.collect.graph import Change
 from vitrina.collect.identity import Link, Status
 from vitrina.collect.leaf import Leaf, decode_leaf
-from vitrina.collect.tables import deferred_event, identity_edge, identity_merge, profile_leaf, shared_device
+from vitrina.collect.tables import deferred_event, identity_edge, identity_merge, shared_device
 from vitrina.core.clock import Micros
 
 __all__ = [
@@ -116,46 +115,56 @@ def load_clusters(
     """
     met: set[str] = set(identifiers)
     found: dict[tuple[str, str], Link] = {}
-    front = [identifier for identifier in identifiers if identifier not in devices]
+    front = [identifier for identifier in met if identifier not in devices]
     while front:
         reached: set[str] = set()
-        for part in _parts(front, _IN):
-            for link in _links(connection, or_(identity_edge.c.low.in_(part), identity_edge.c.high.in_(part))):
-                found[link.low, link.high] = link
-                reached.update((link.low, link.high))
+        for link in _links(connection, front):
+            found[link.low, link.high] = link
+            reached.update((link.low, link.high))
         front = [identifier for identifier in reached - met if identifier not in devices]
         met |= reached
     leaves: list[Leaf] = []
-    keys = [identifier for identifier in met if identifier[0] in "ua"]
-    for part in _parts(keys, _IN):
-        query = select(profile_leaf.c.state).where(profile_leaf.c.subject.in_(part))
-        leaves += [decode_leaf(row[0]) for row in connection.execute(query)]
+    for part in _parts([identifier for identifier in met if identifier[0] in "ua"], _IN):
+        text = f"select state from profile_leaf where subject in ({_marks(connection, len(part))})"
+        leaves += [decode_leaf(row[0]) for row in connection.exec_driver_sql(text, tuple(part))]
     return met, list(found.values()), leaves
 
 
-def _links(connection: Connection, where: ColumnElement[bool]) -> list[Link]:
-    e = identity_edge.c
-    query = select(e.low, e.high, e.public, e.kind, e.at, e.message_id, e.source, e.suppressed, e.status).where(where)
-    return [
-        Link(
-            low=row.low,
-            high=row.high,
-            public=bool(row.public),
-            kind=row.kind,
-            at=row.at,
-            message_id=row.message_id,
-            source=row.source,
-            suppressed=bool(row.suppressed),
-            status=row.status,
+def _marks(connection: Connection, count: int) -> str:
+    return ", ".join(["?" if connection.dialect.paramstyle == "qmark" else "%s"] * count)
+
+
+def _links(connection: Connection, identifiers: Sequence[str]) -> list[Link]:
+    """The stored links that name an identifier (plain SQL: this runs for every group of events with a new face)."""
+    columns = "low, high, kind, public, at, message_id, source, suppressed, status"
+    found: list[Link] = []
+    for part in _parts(identifiers, _IN):
+        marks = _marks(connection, len(part))
+        text = (
+            f"select {columns} from identity_edge where low in ({marks}) "
+            f"union all select {columns} from identity_edge where high in ({marks})"
         )
-        for row in connection.execute(query)
-    ]
+        found += [
+            Link(
+                low=row[0],
+                high=row[1],
+                kind=row[2],
+                public=bool(row[3]),
+                at=row[4],
+                message_id=row[5],
+                source=row[6],
+                suppressed=bool(row[7]),
+                status=row[8],
+            )
+            for row in connection.exec_driver_sql(text, (*part, *part))
+        ]
+    return found
 
 
 def links_of(connection: Connection, identifiers: Sequence[str]) -> list[Link]:
-    """The stored links of some identifiers (people's screens, export)."""
-    where = or_(identity_edge.c.low.in_(identifiers), identity_edge.c.high.in_(identifiers))
-    return sorted(_links(connection, where), key=lambda link: link.order)
+    """The stored links of some identifiers, in their order (people's screens, export)."""
+    found = {(link.low, link.high): link for link in _links(connection, identifiers)}
+    return sorted(found.values(), key=lambda link: link.order)
 
 
 def load_devices(connection: Connection) -> set[str]:
@@ -179,8 +188,7 @@ def _upsert(
     connection: Connection, table: str, columns: Sequence[str], keys: int, rows: Sequence[Sequence[Any]]
 ) -> None:
     """Insert rows, replacing those with the same key (the first `keys` columns). Same text on SQLite and PostgreSQL."""
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    one = "(" + ", ".join([mark] * len(columns)) + ")"
+    one = f"({_marks(connection, len(columns))})"
     changes = ", ".join([f"{column} = excluded.{column}" for column in columns[keys:]])
     tail = f" on conflict ({', '.join(columns[:keys])}) do " + (f"update set {changes}" if changes else "nothing")
     for part in _parts(rows, _ROWS):

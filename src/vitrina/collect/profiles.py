@@ -1,8 +1,8 @@
 """The book of profiles: events are folded into it after they are stored, and decisions read it from memory.
 
 One folder thread takes committed events in order, folds them, and every 250 ms (less often when saves take long) saves
-the changed leaves, links and the offset in one transaction; after a crash the journal is replayed from that offset. Decisions read under `lock`, which
-the folder gives up every few events, so that nobody reads half an event.
+the changed leaves, links and the offset in one transaction; after a crash the journal is replayed from that offset.
+Decisions read under `lock`, which the folder gives up every few events, so that nobody reads half an event.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vitrina.collect.profile_store import (
 )
 from vitrina.core.clock import Clock, Micros, SystemClock
 from vitrina.core.consent import ConsentRecord
-from vitrina.core.errors import NotFoundError
+from vitrina.core.errors import MachineError, NotFoundError
 from vitrina.core.event import Event
 from vitrina.storage.journal import CommittedRow, Journal
 from vitrina.storage.store import Store
@@ -157,8 +157,8 @@ class ProfileBook:
 
     def receive(self, rows: list[CommittedRow]) -> None:
         """Queue committed events for the folder (called by the writer after each commit)."""
-        self._queue.append(rows)
         self._received += len(rows)
+        self._queue.append(rows)
         self._wake.set()
 
     def step(self) -> int:
@@ -178,7 +178,7 @@ class ProfileBook:
             self.step()
             return
         until = time.monotonic() + timeout
-        while self._queued:
+        while self.backlog:
             if time.monotonic() > until:
                 raise MachineError("events wait too long to be folded.", code="profiles.behind", cure="Try again.")
             time.sleep(0.005)

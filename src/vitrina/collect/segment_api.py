@@ -184,8 +184,9 @@ def _clean(text: str) -> str:
 
 
 def _dump(item: object) -> bytes:
+    """The call as JSON, with NaN and Infinity as text; nothing when it is nested too deeply for that."""
     try:
-        return json.dumps(item).encode()
+        return json.dumps(json.loads(json.dumps(item), parse_constant=str)).encode()
     except (RecursionError, ValueError):
         return b""
 

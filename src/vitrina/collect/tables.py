@@ -22,7 +22,7 @@ _NUMBER = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")  # so that SQLit
 profile_leaf = declare(
     "profile_leaf",
     Column("subject", String, primary_key=True),
-    Column("last_at", BigInteger, nullable=False, index=True),
+    Column("last_at", BigInteger, nullable=False),
     Column("state", LargeBinary, nullable=False),
     subject="subject",
     purpose="personalisation",
