@@ -288,6 +288,7 @@ class Workspace:
 
     def _fold_outcome(self, leaf: Leaf, event: Event) -> None:
         self.outcomes.join(event)
+        self.stock.fold(event)
 
     def _offers_of(self, number: int) -> tuple[str, ...] | None:
         candidates = self.catalogue.numbered(number)
@@ -479,7 +480,7 @@ class Workspace:
         Raises:
             UserError: the body can't be read or can't be; `where` names the field.
         """
-        return put_body(self.catalogue, kind, thing_id, body, by)
+        return put_body(self.catalogue, kind, thing_id, body, by, self.features.names)
 
     def get_body(self, kind: str, thing_id: str) -> Body:
         """The body of an offer, creative or placement as it stands now; a `NotFoundError` when it isn't there."""
@@ -491,7 +492,7 @@ class Workspace:
         Raises:
             UserError: the file as a whole can't be read.
         """
-        return import_offers(self.catalogue, data, form, by)
+        return import_offers(self.catalogue, data, form, by, self.features.names)
 
     def parse_rule(self, rule: object) -> Predicate:
         """A rule of the wire as a predicate; see `vitrina.core.predicate`."""

@@ -91,7 +91,7 @@ class DecisionList:
 
     def _query(
         self, wanted: DecisionFilter, last: int | None, *, rising: bool
-    ) -> Select[Any]:
+    ) -> Select[Any, Any, Any, Any, Any]:
         table = self._log.journal.table
         query = select(table.c.seq, table.c.id, table.c.at, table.c.subject, table.c.body)
         if last is not None:

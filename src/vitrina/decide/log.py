@@ -5,24 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from sqlalchemy import select
 from sqlalchemy import select
 
 from vitrina.core.clock import Micros
 from vitrina.core.decision import DecisionRow
-from vitrina.core.explanation import DecisionFilter, DecisionPage
 from vitrina.core.ids import hash16
 from vitrina.decide.tables import REQUEST, read_decision
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket
-
-if TYPE_CHECKING:
-    from vitrina.decide.listing import DecisionList
-    from vitrina.decide.outcomes import Lists, OutcomeLog
 
 __all__ = ["DecisionLog", "decision_key"]
 
@@ -39,7 +33,6 @@ class DecisionLog:
         self.journal = journal
         self._recent: OrderedDict[str, DecisionRow] = OrderedDict()
         self._lock = threading.Lock()
-        self._list: DecisionList | None = None
 
     def append(self, row: DecisionRow, request_key: bytes | None = None) -> Ticket[list[int | None]]:
         """Queue a row; the ticket is done when it is on disk.
@@ -90,36 +83,9 @@ class DecisionLog:
             start = connection.execute(before).scalar() or 0
         return [row for _, row in _decisions(self.journal.read(start, _LATEST))]
 
-    def latest(self, within: int) -> list[DecisionRow]:
-        """Rows made in the last `within` microseconds before the newest one, oldest first."""
-        table = self.journal.table
-        query = select(table.c.seq, table.c.id, table.c.at, table.c.subject, table.c.body).order_by(table.c.seq.desc())
-        found: list[DecisionRow] = []
-        with self.store.read() as connection:
-            for row in connection.execute(query):
-                committed = CommittedRow(*row)
-                decision = read_decision(committed)
-                if found and committed.at < found[0].at - within:
-                    break
-                if decision is not None:
-                    found.append(decision)
-        return found[::-1]
-
     def of_subject(self, subjects: list[str]) -> list[DecisionRow]:
         """Every row of these subject keys, oldest first."""
         return [row for _, row in _decisions(self.journal.of_subject(subjects))]
-
-    def attach(self, outcomes: OutcomeLog, lists: Lists) -> None:
-        """Say where outcomes and names are found, for `recent`."""
-        from vitrina.decide.listing import DecisionList
-
-        self._list = DecisionList(self, outcomes, lists)
-
-    def recent(self, wanted: DecisionFilter, limit: int = 20) -> DecisionPage:
-        """A page of decisions that match, newest first (see `vitrina.decide.listing`)."""
-        if self._list is None:
-            raise RuntimeError("the log knows neither outcomes nor names: log.attach(outcomes, catalogue)")
-        return self._list.recent(wanted, limit)
 
     def forget(self, subjects: set[str]) -> None:
         """Drop these people's rows from memory (the store's are deleted by their subject)."""

@@ -13,6 +13,7 @@ from vitrina.core.clock import DAY, SimulatedClock
 from vitrina.core.money import Money
 from vitrina.decide.catalogue import Catalogue
 from vitrina.decide.engine import Engine
+from vitrina.decide.listing import DecisionList
 from vitrina.decide.log import DecisionLog
 from vitrina.decide.outcomes import OutcomeLog
 from vitrina.decide.stock import Stock
@@ -125,7 +126,7 @@ class Shop:
         self.catalogue = Catalogue(self.store, self.clock, self.stock, compile_closure)
         self.log = DecisionLog(self.store, self.journal)
         self.outcomes = OutcomeLog(self.store, self.outcomes_journal, self.log, self.catalogue)
-        self.log.attach(self.outcomes, self.catalogue)
+        self.listing = DecisionList(self.log, self.outcomes, self.catalogue)
         self.people, self.banks = People(), Banks()
         self.engine = Engine(
             catalogue=self.catalogue, profiles=self.people, features=FeatureSet(FEATURES, NUMBER), vectoriser=Vectoriser(),

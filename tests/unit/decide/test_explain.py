@@ -157,7 +157,7 @@ def busy(shop):
     ],
 )
 def test_filters(busy, wanted, keep):
-    page = busy.log.recent(DecisionFilter(**wanted), 100)
+    page = busy.listing.recent(DecisionFilter(**wanted), 100)
     expected = [row.id for row in busy.rows[::-1] if keep(row)]
     assert [line.id for line in page.rows] == expected
     assert page.total == len(expected)
@@ -165,32 +165,32 @@ def test_filters(busy, wanted, keep):
 
 def test_outcomes_in_the_list(busy):
     by_kind = {
-        kind: [line.id for line in busy.log.recent(DecisionFilter(outcome=kind), 100).rows]
+        kind: [line.id for line in busy.listing.recent(DecisionFilter(outcome=kind), 100).rows]
         for kind in ("click", "conversion", "reversal", "none")
     }
     assert by_kind["click"] == [busy.rows[3].id]
     assert by_kind["conversion"] == [busy.rows[4].id]
     assert by_kind["reversal"] == [busy.rows[5].id]
     assert len(by_kind["none"]) == 27
-    line = busy.log.recent(DecisionFilter(outcome="reversal"), 1).rows[0]
+    line = busy.listing.recent(DecisionFilter(outcome="reversal"), 1).rows[0]
     assert (line.value, line.currency, line.placement_name) == (0, "EUR", "Home page")
 
 
 def test_pages_meet(busy):
     pages, cursor = [], ""
     while True:
-        page = busy.log.recent(DecisionFilter(before=cursor), 7)
+        page = busy.listing.recent(DecisionFilter(before=cursor), 7)
         pages.append(page)
         if not page.older:
             break
         cursor = page.rows[-1].id
     assert [line.id for page in pages for line in page.rows] == [row.id for row in busy.rows[::-1]]
     assert [page.newer for page in pages] == [False, True, True, True, True]
-    back = busy.log.recent(DecisionFilter(after=pages[2].rows[0].id), 7)
+    back = busy.listing.recent(DecisionFilter(after=pages[2].rows[0].id), 7)
     assert back.rows == pages[1].rows
     assert back.newer
     assert back.older
-    assert busy.log.recent(DecisionFilter(before="d_nothing"), 7).rows == ()
+    assert busy.listing.recent(DecisionFilter(before="d_nothing"), 7).rows == ()
 
 
 def test_rows_reach_the_lake_whole(busy):

@@ -62,7 +62,7 @@ def test_forged_order_neither_counts_nor_takes_the_place_of_the_real_one(sold):
     assert len(sold.outcomes.of_decision(sold.row.id)) == 2
     [refund] = join(sold, event(REFUND, "m3", order_id="A", trusted=False))
     assert not refund.trusted
-    line = sold.log.recent(DecisionFilter()).rows[0]
+    line = sold.listing.recent(DecisionFilter()).rows[0]
     assert (line.outcome, line.value, line.trusted) == ("conversion", 250, True)
 
 
