@@ -192,7 +192,7 @@ def merge_personal(one: PersonalState, other: PersonalState, settings: Recommend
     values = np.concatenate(
         [one.frequency * _decay(at - one.at, half_life), other.frequency * _decay(at - other.at, half_life)]
     )
-    frequency = np.bincount(where, values, len(product))
+    frequency = np.bincount(where, values, len(product)).astype(np.float64, copy=False)
     return PersonalState(product, frequency, at, one.orders + other.orders, max(one.last, other.last))
 
 
@@ -251,7 +251,8 @@ def spread(weights: ItemWeights, source: Ints, strength: Floats, size: int) -> F
     total = int(length.sum())
     offset = np.repeat(first - np.concatenate([[0], np.cumsum(length)[:-1]]), length) if total else first[:0]
     where = offset + np.arange(total)
-    return np.bincount(weights.target[where], weights.weight[where] * np.repeat(strength, length), size)
+    values = weights.weight[where] * np.repeat(strength, length)
+    return np.bincount(weights.target[where], values, size).astype(np.float64, copy=False)
 
 
 def _item_scores(model: RecommenderModel, personal: PersonalState, now: int, size: int) -> tuple[Floats, Floats]:
@@ -317,7 +318,8 @@ def candidates(
     discount = settings.variety_with_history if personal.orders else settings.variety_without_history
     pool = best(scores, max(n, 6 * settings.variety_depth))
     chosen, values = _varied(model.similar, pool, scores[pool], min(n, settings.variety_depth), discount)
-    return [Candidate(int(p), float(s)) for p, s in zip(chosen[:n], values[:n], strict=True) if np.isfinite(s)]
+    ranked = zip(chosen[:n].tolist(), values[:n].tolist(), strict=True)
+    return [Candidate(product, value) for product, value in ranked if value > -np.inf]
 
 
 def best(scores: Floats, n: int) -> Ints:
@@ -334,19 +336,21 @@ def _varied(similar: ItemWeights, pool: Ints, scores: Floats, depth: int, discou
     """Greedy picks: after each, similar products lose ``-log(1 - discount × similarity)``."""
     if discount <= 0.0:
         return pool, scores
-    left = scores.copy()
+    by_number = np.argsort(pool)  # argmax then gives equal scores to the smaller number
+    pool, left = pool[by_number], scores[by_number]
     picked: list[int] = []
     values: list[float] = []
     for _ in range(min(depth, len(pool))):
-        best = int(np.argmax(left))  # the pool is sorted with ties by number only before discounts
-        best = int(np.flatnonzero(left == left[best])[np.argmin(pool[left == left[best]])])
-        picked.append(best)
-        values.append(float(left[best]))
-        likeness = _row_over(similar, int(pool[best]), pool)
-        left = left + np.log1p(-np.minimum(discount * likeness, 0.999))
-        left[best] = -np.inf
-    rest = np.setdiff1d(np.arange(len(pool)), picked)
-    rest = rest[np.lexsort((pool[rest], -left[rest]))]
+        pick = int(np.argmax(left))
+        picked.append(pick)
+        values.append(float(left[pick]))
+        likeness = _row_over(similar, int(pool[pick]), pool)
+        left += np.log1p(-np.minimum(discount * likeness, 0.999))
+        left[pick] = -np.inf
+    rest = np.argsort(-left, kind="stable")[: len(pool) - len(picked)]
+    if len(picked) and np.isneginf(left[rest]).any():  # left-out products tie with the picked ones
+        rest = np.setdiff1d(np.arange(len(pool)), picked)
+        rest = rest[np.argsort(-left[rest], kind="stable")]
     return np.concatenate([pool[picked], pool[rest]]), np.concatenate([values, left[rest]])
 
 

@@ -46,7 +46,7 @@ __all__ = [
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-WINDOWS_DAYS: Final = (7, 14, 30, 60, 90)
+WINDOWS_DAYS: Final[tuple[int, ...]] = (7, 14, 30, 60, 90)
 HALF_LIVES_DAYS: Final = (float("inf"), 365.0)
 
 
@@ -196,8 +196,8 @@ class _Walk:
         self.orders = sorted(orders, key=lambda order: (order.complete_at, order.number))
         self.settings, self.products = settings, products
         self.seen = 0
-        self.left = dict.fromkeys(WINDOWS_DAYS, 0)
-        self.windows = {days: np.zeros(products) for days in WINDOWS_DAYS}
+        self.left: dict[int, int] = dict.fromkeys(WINDOWS_DAYS, 0)
+        self.windows: dict[int, Floats] = {days: np.zeros(products) for days in WINDOWS_DAYS}
         self.popularity = empty_popularity(settings, products)
         self.personal: dict[int, PersonalState] = {}
         self.bought: dict[int, list[_Order]] = {}

@@ -58,13 +58,14 @@ def fit(interactions: Interactions, as_of: int, settings: RecommenderSettings) -
         return RecommenderModel(as_of, 0, nothing, nothing, nothing, settings)
     products = int(past.product.max()) + 1
     orders = _orders(past, products, settings.matrix_products)
-    co_orders = orders.baskets.T @ orders.baskets
     return RecommenderModel(
         as_of=as_of,
         products=products,
         next_basket=_sparse(_next_basket(orders, as_of, settings), orders.kept, products, settings.neighbours),
         co_purchase=_sparse(_ease(orders, settings.ease_ridge), orders.kept, products, settings.neighbours),
-        similar=_sparse(_cosine(co_orders), orders.kept, products, settings.similar_neighbours),
+        similar=_sparse(
+            _cosine(_product(orders.baskets, orders.baskets)), orders.kept, products, settings.similar_neighbours
+        ),
         settings=settings,
     )
 
@@ -93,13 +94,13 @@ def _ease(orders: _Orders, ridge: float) -> Singles:
     bought = sp.csr_matrix(group @ orders.baskets)
     bought.data[:] = 1.0
     size = np.maximum(np.asarray(bought.sum(axis=1)).ravel(), 1.0)
-    scaled = sp.diags(size**-0.25) @ bought
-    gram = (scaled.T @ scaled).toarray().astype(np.float32)
+    scaled = sp.csr_matrix(sp.diags(size**-0.25) @ bought)
+    gram = _product(scaled, scaled)
     gram[np.diag_indices_from(gram)] += np.float32(ridge)
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(weights, 0.0)
-    return weights
+    return weights.astype(np.float32, copy=False)
 
 
 def _next_basket(orders: _Orders, as_of: int, settings: RecommenderSettings) -> Singles:
@@ -110,11 +111,16 @@ def _next_basket(orders: _Orders, as_of: int, settings: RecommenderSettings) -> 
     history, target = _histories(orders, settings.personal_half_life_days), orders.baskets
     size = np.asarray(history.sum(axis=1)).ravel()
     weight = np.exp2(-0.5 * (as_of - orders.at) / (settings.next_basket_row_half_life_days * DAY_US))
-    x = sp.diags(weight / np.sqrt(np.maximum(size, 1.0))) @ history
-    y = sp.diags(weight) @ target
-    gram = (x.T @ x).toarray().astype(np.float32)
+    x = sp.csr_matrix(sp.diags(weight / np.sqrt(np.maximum(size, 1.0))) @ history)
+    y = sp.csr_matrix(sp.diags(weight) @ target)
+    gram = _product(x, x)
     gram[np.diag_indices_from(gram)] += np.float32(settings.next_basket_ridge)
-    return np.linalg.solve(gram, (x.T @ y).toarray().astype(np.float32))
+    return np.linalg.solve(gram, _product(x, y))
+
+
+def _product(left: sp.csr_matrix, right: sp.csr_matrix) -> Singles:
+    """Dense leftᵀ·right in single precision."""
+    return sp.csr_matrix(left.T @ right).toarray().astype(np.float32)
 
 
 def _histories(orders: _Orders, half_life_days: float) -> sp.csr_matrix:
@@ -131,13 +137,12 @@ def _histories(orders: _Orders, half_life_days: float) -> sp.csr_matrix:
     return sp.csr_matrix(links @ orders.baskets)
 
 
-def _cosine(co_orders: sp.csr_matrix) -> Singles:
-    """Cosine of two products' orders, with two pseudo-orders each; the diagonal is zero."""
-    counts = co_orders.toarray().astype(np.float32)
+def _cosine(counts: Singles) -> Singles:
+    """Cosine of two products' orders from their co-order counts, with two pseudo-orders each; the diagonal is zero."""
     scale = 1.0 / np.sqrt(np.diag(counts) + 2.0)
     cosine = counts * scale[:, None] * scale[None, :]
     np.fill_diagonal(cosine, 0.0)
-    return cosine
+    return cosine.astype(np.float32, copy=False)
 
 
 def _sparse(dense: Singles, kept: Ints, products: int, neighbours: int) -> ItemWeights:
