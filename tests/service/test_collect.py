@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
+import time
 import zlib
 from typing import Any
 
@@ -57,8 +59,6 @@ def test_identify_teaches_traits(running: Running, shop: httpx.Client) -> None:
 
 
 def eventually(ask: Any, status: int) -> httpx.Response:
-    import time
-
     for _ in range(100):
         answer: httpx.Response = ask()
         if answer.status_code == status:
@@ -146,8 +146,6 @@ def test_an_unknown_key_is_401_and_audited(running: Running, key: str) -> None:
 
 
 def eventually_entries(running: Running) -> list[Any]:
-    import time
-
     for _ in range(40):
         entries = running.workspace.audit.entries()
         if entries:
@@ -163,15 +161,28 @@ def test_a_key_without_the_scope_is_403(running: Running) -> None:
 
 
 def test_a_full_queue_is_429_with_retry_after(running: Running, shop: httpx.Client) -> None:
+    """The writer is kept busy while two requests meet a journal that lets nothing wait."""
     journal = running.workspace.store.journals["events"]
-    before, journal.waiting_rows = journal.waiting_rows, 0
+    before, journal.waiting_rows = journal.waiting_rows, 1
+    busy = threading.Event()
+    held = running.workspace.store.writer.call(lambda _connection: busy.wait(10))
+    answers: list[httpx.Response] = []
     try:
-        answer = shop.post("/v1/track", json=track(7000))
+        with running.client(running.secret_key) as other:
+            first = threading.Thread(target=lambda: answers.append(other.post("/v1/track", json=track(7000))))
+            first.start()
+            time.sleep(0.3)
+            refused = shop.post("/v1/track", json=track(7001))
+            busy.set()
+            first.join(10)
     finally:
         journal.waiting_rows = before
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) >= 1
-    assert shop.post("/v1/track", json=track(7000)).status_code == 200
+        busy.set()
+    held.result(10)
+    assert answers[0].status_code == 200
+    assert refused.status_code == 429, refused.text
+    assert int(refused.headers["retry-after"]) >= 1
+    assert shop.post("/v1/track", json=track(7001)).status_code == 200
 
 
 def test_a_page_of_another_site_may_ask(running: Running) -> None:

@@ -7,11 +7,14 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from vitrina.console.decision_view import detail_of, line_of
 from vitrina.console.page import HEADERS, Page, Visitor
 from vitrina.console.session import Sessions
+from vitrina.console.threads import in_thread
 from vitrina.console.words import LANGUAGES, words_for
 from vitrina.core.errors import NotFoundError
 from vitrina.core.explanation import DecisionFilter, DecisionPage, Explanation
@@ -194,17 +197,24 @@ def home() -> Redirect:
     return Redirect("/decisions", status_code=303, headers=HEADERS)
 
 
-@get("/decisions", sync_to_thread=True)
-def list_decisions(request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions) -> Response[Any]:
+@get("/decisions")
+@in_thread
+def list_decisions(
+    request: Request[Any, Any, Any], workspace: NamedDependency[Workspace], sessions: NamedDependency[Sessions]
+) -> Response[Any]:
     """The list."""
     page = Page(request, workspace, sessions)
     user = page.visitor()
     return page.to_sign_in() if user is None else _render(page, user)
 
 
-@get("/decisions/{decision_id:str}", sync_to_thread=True)
+@get("/decisions/{decision_id:str}")
+@in_thread
 def open_decision(
-    request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions, decision_id: str
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    sessions: NamedDependency[Sessions],
+    decision_id: FromPath[str],
 ) -> Response[Any]:
     """The list with one decision opened."""
     page = Page(request, workspace, sessions)
@@ -218,9 +228,13 @@ def open_decision(
     return _render(page, user, explanation)
 
 
-@get("/decisions/{decision_id:str}/json", sync_to_thread=True)
+@get("/decisions/{decision_id:str}/json")
+@in_thread
 def open_decision_json(
-    request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions, decision_id: str
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    sessions: NamedDependency[Sessions],
+    decision_id: FromPath[str],
 ) -> Response[Any]:
     """The same decision for programs."""
     page = Page(request, workspace, sessions)
@@ -234,8 +248,11 @@ def open_decision_json(
     return Response(body, media_type="application/json", headers=HEADERS)
 
 
-@get("/find", sync_to_thread=True)
-def find(request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions) -> Response[Any]:
+@get("/find")
+@in_thread
+def find(
+    request: Request[Any, Any, Any], workspace: NamedDependency[Workspace], sessions: NamedDependency[Sessions]
+) -> Response[Any]:
     """Go to what was typed: a decision, an offer, else a person."""
     page = Page(request, workspace, sessions)
     if page.visitor() is None:

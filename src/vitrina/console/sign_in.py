@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.di import NamedDependency
+from litestar.params import URLEncodedBody
 from litestar.response import Redirect
 
 from vitrina.console.page import HEADERS, THEMES, Page, safe_path
 from vitrina.console.session import SESSION_COOKIE, Attempts, Sessions
+from vitrina.console.threads import in_thread
 from vitrina.console.words import LANGUAGES
 from vitrina.workspace import Workspace
 
 __all__ = ["open_sign_in", "set_preferences", "sign_in", "sign_out"]
 
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+Form = URLEncodedBody[dict[str, str]]
 
 _COMMAND = "vitrina -w {folder} users create you@example.com"
 
@@ -36,8 +37,11 @@ def _sign_in_page(page: Page, *, status: int = 200, error: str = "", email: str 
     )
 
 
-@get("/sign-in", sync_to_thread=True)
-def open_sign_in(request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions) -> Response[Any]:
+@get("/sign-in")
+@in_thread
+def open_sign_in(
+    request: Request[Any, Any, Any], workspace: NamedDependency[Workspace], sessions: NamedDependency[Sessions]
+) -> Response[Any]:
     """The form."""
     page = Page(request, workspace, sessions)
     back = request.query_params.get("next", "")
@@ -48,7 +52,11 @@ def open_sign_in(request: Request[Any, Any, Any], workspace: Workspace, sessions
 
 @post("/sign-in", status_code=200)
 async def sign_in(
-    request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions, attempts: Attempts, data: Form
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    sessions: NamedDependency[Sessions],
+    attempts: NamedDependency[Attempts],
+    data: Form,
 ) -> Response[Any]:
     """Check address and password; at most two at a time, because argon2id takes memory on purpose."""
     page = Page(request, workspace, sessions)
@@ -78,7 +86,10 @@ def _gate() -> asyncio.Semaphore:
 
 @post("/sign-out", status_code=200)
 async def sign_out(
-    request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions, data: Form
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    sessions: NamedDependency[Sessions],
+    data: Form,
 ) -> Response[Any]:
     """Forget the session."""
     page = Page(request, workspace, sessions)
@@ -91,7 +102,10 @@ async def sign_out(
 
 @post("/preferences", status_code=200)
 async def set_preferences(
-    request: Request[Any, Any, Any], workspace: Workspace, sessions: Sessions, data: Form
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    sessions: NamedDependency[Sessions],
+    data: Form,
 ) -> Response[Any]:
     """Change language or theme, for this browser, and go back."""
     page = Page(request, workspace, sessions)

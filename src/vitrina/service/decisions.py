@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 
+from vitrina.console.threads import in_thread
 from vitrina.console.why import why_sentences
 from vitrina.console.words import LANGUAGES, words_for
 from vitrina.service.door import Door
@@ -43,9 +46,14 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     record: str | None
 
 
-@get("/v1/decisions/{decision_id:str}/why", sync_to_thread=True, tags=["people"], summary="Why did I see this?")
+@get("/v1/decisions/{decision_id:str}/why", tags=["people"], summary="Why did I see this?")
+@in_thread
 def get_why(
-    request: Request[Any, Any, Any], workspace: Workspace, door: Door, decision_id: str, locale: str | None = None
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    door: NamedDependency[Door],
+    decision_id: FromPath[str],
+    locale: FromQuery[str | None] = None,
 ) -> Why:
     """The answer in the language of `locale`, else of `Accept-Language`: English or Russian.
 

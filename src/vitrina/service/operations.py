@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Response, get
+from litestar.di import NamedDependency
 
 import vitrina
 from vitrina.workspace import Workspace
@@ -32,7 +33,7 @@ def get_health() -> Health:
 
 
 @get("/readyz", sync_to_thread=False, tags=["operations"], summary="Can serve")
-def get_readiness(workspace: Workspace) -> Response[Readiness]:
+def get_readiness(workspace: NamedDependency[Workspace]) -> Response[Readiness]:
     """200 when events and decisions can be stored, else 503 with what is in the way."""
     problems = workspace.problems()
     return Response(Readiness(not problems, problems), status_code=503 if problems else 200)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, delete, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
+from vitrina.console.threads import in_thread
 from vitrina.core.clock import iso
 from vitrina.core.consent import LawfulBasis, Purpose
 from vitrina.service.door import Door
@@ -14,8 +17,6 @@ from vitrina.service.guards import caller_of
 from vitrina.workspace import Workspace
 
 __all__ = ["HANDLERS", "Consent", "ConsentBody", "ErasureStarted"]
-
-Identifier = Annotated[str, msgspec.Meta(description="Any known identifier: a userId first, else an anonymousId.")]
 
 
 class ConsentBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -52,9 +53,13 @@ class ErasureStarted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     erasure_id: str
 
 
-@get("/v1/profiles/{identifier:str}", sync_to_thread=True, tags=["people"], summary="What is known about a person")
+@get("/v1/profiles/{identifier:str}", tags=["people"], summary="What is known about a person")
+@in_thread
 def get_profile(
-    request: Request[Any, Any, Any], workspace: Workspace, door: Door, identifier: Identifier
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    door: NamedDependency[Door],
+    identifier: FromPath[str],
 ) -> dict[str, Any]:
     """Identifiers, traits, features, consents and the last decisions of one person.
 
@@ -65,9 +70,13 @@ def get_profile(
     return workspace.person(identifier)
 
 
-@get("/v1/profiles/{identifier:str}/export", sync_to_thread=True, tags=["people"], summary="Everything that is stored")
+@get("/v1/profiles/{identifier:str}/export", tags=["people"], summary="Everything that is stored")
+@in_thread
 def export_profile(
-    request: Request[Any, Any, Any], workspace: Workspace, door: Door, identifier: Identifier
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    door: NamedDependency[Door],
+    identifier: FromPath[str],
 ) -> dict[str, Any]:
     """Every row about one person, table by table, for their right of access (GDPR art. 15 and 20)."""
     caller = caller_of(request, door, "people")
@@ -75,19 +84,27 @@ def export_profile(
     return workspace.export(identifier)
 
 
-@delete(
-    "/v1/profiles/{identifier:str}", status_code=202, sync_to_thread=True, tags=["people"], summary="Erase a person"
-)
+@delete("/v1/profiles/{identifier:str}", status_code=202, tags=["people"], summary="Erase a person")
+@in_thread
 def erase_profile(
-    request: Request[Any, Any, Any], workspace: Workspace, door: Door, identifier: Identifier
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    door: NamedDependency[Door],
+    identifier: FromPath[str],
 ) -> ErasureStarted:
     """Erase a person from store, inbox, lake and logs; late events don't bring the person back."""
     caller_of(request, door, "people")
     return ErasureStarted(erasure_id=workspace.erase_soon(identifier))
 
 
-@get("/v1/erasures/{erasure_id:str}", sync_to_thread=True, tags=["people"], summary="How far an erasure is")
-def get_erasure(request: Request[Any, Any, Any], workspace: Workspace, door: Door, erasure_id: str) -> dict[str, Any]:
+@get("/v1/erasures/{erasure_id:str}", tags=["people"], summary="How far an erasure is")
+@in_thread
+def get_erasure(
+    request: Request[Any, Any, Any],
+    workspace: NamedDependency[Workspace],
+    door: NamedDependency[Door],
+    erasure_id: FromPath[str],
+) -> dict[str, Any]:
     """The state of an erasure, and its receipt: rows removed by table.
 
     Raises:
@@ -99,17 +116,17 @@ def get_erasure(request: Request[Any, Any, Any], workspace: Workspace, door: Doo
 
 @put(
     "/v1/profiles/{identifier:str}/consents/{purpose:str}",
-    sync_to_thread=True,
     tags=["people"],
     summary="Record an answer about a purpose",
 )
+@in_thread
 def put_consent(
     request: Request[Any, Any, Any],
-    workspace: Workspace,
-    door: Door,
-    identifier: Identifier,
-    purpose: Purpose,
-    data: ConsentBody,
+    workspace: NamedDependency[Workspace],
+    door: NamedDependency[Door],
+    identifier: FromPath[str],
+    purpose: FromPath[Purpose],
+    data: JSONBody[ConsentBody],
 ) -> Response[Consent]:
     """Append a consent record. The person may not be known yet."""
     caller_of(request, door, "people")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 import msgspec
@@ -11,6 +12,9 @@ from vitrina.core.errors import MachineError, OverloadedError, VitrinaError
 __all__ = ["PROBLEM_TYPE", "Problem", "from_error", "from_validation", "headers_of", "make", "unexpected"]
 
 PROBLEM_TYPE = "application/problem+json"
+
+
+_NAMED = re.compile(r"(?:missing required|unknown) field `(.+?)`")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +56,10 @@ def from_error(error: VitrinaError, *, overloaded: int = 503) -> Problem:
 def from_validation(error: msgspec.DecodeError, code: str = "body") -> Problem:
     """The problem document of JSON that can't be read (`.unreadable`) or isn't what it should be (`.invalid`)."""
     text, _, path = str(error).partition(" - at `")
-    field = path.rstrip("`").removeprefix("$").removeprefix(".")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".").removeprefix("data").removeprefix(".")
+    named = _NAMED.search(text)
+    if named:
+        field = f"{field}.{named[1]}".removeprefix(".")
     if isinstance(error, msgspec.ValidationError):
         cure = "See /schema/openapi.json for what this route takes."
         return make(400, f"{code}.invalid", _sentence(text), field=field or "body", cure=cure)
