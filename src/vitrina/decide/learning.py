@@ -1,6 +1,6 @@
 """The learner: reads decisions and outcomes in order, teaches the models, publishes numbered banks of draws.
 
-It works off the request path: `step(now)` does all that is due, in bursts of a few milliseconds; `start()` calls it
+It works off the request path: `step(now)` does all that is due, in bursts of a few milliseconds; `start` calls it
 from a thread of its own. What was read so far is a part of the state, so that after a crash nothing is learned twice and
 nothing is left out: the state is written as a whole, and what came after it is read again.
 
@@ -59,7 +59,7 @@ class LearnerSettings(msgspec.Struct, frozen=True, kw_only=True):
         scale: v, multiplier of the posterior deviation.
         forgetting: q, share of the prior variance added back per 1,000 outcomes.
         seed: seed of the draws; with the same events it gives the same banks.
-        save_seconds: longest time between two writes of the state; 0 writes after every step.
+        save_seconds: longest time between two writes of the state, on the machine's clock; 0 writes after every step.
         poll_seconds: how often the thread looks for something new.
     """
 
@@ -116,7 +116,7 @@ class Learner:
         self._waiting: dict[tuple[str, HeadName], list[Example]] = {}
         self._torn = False  # a step broke off: what it learned is thrown away and read again
         self._learned = 0
-        self._saved_at: Micros | None = None
+        self._saved_at = time.monotonic()
         self._banks: dict[str, Bank] = {}
         self._kept: dict[int, Bank] = {}
         outcomes.journal.subscribe(_READER)
@@ -188,8 +188,7 @@ class Learner:
             self._torn, self._learned = True, 0
             self._learn(now)
             self._publish_due(now)
-            saved = self._saved_at
-            if self._changed and (saved is None or now - saved >= self.settings.save_seconds * SECOND):
+            if self._changed and time.monotonic() - self._saved_at >= self.settings.save_seconds:
                 self._save(now)
             self._torn = False
             return self._learned
@@ -394,7 +393,7 @@ class Learner:
 
         self._store.write(write)
         self._changed.clear()
-        self._saved_at = now
+        self._saved_at = time.monotonic()
 
     def _restore(self) -> None:
         with self._store.read() as connection:

@@ -99,9 +99,9 @@ def _sum_up(workspace: Workspace, market: Market, shop: Visits) -> DemoSummary:
 
 def _earned(tally: Tally) -> str:
     return (
-        f"{_money(tally.margin - tally.refunded)} margin from {_count(tally.orders)} orders; "
-        f"{_money(tally.refunded)} of it went back in {_count(tally.refunds)} refunds"
-    ).replace("of it ", "more ")
+        f"{_money(tally.margin - tally.refunded)} of margin in {_count(tally.orders)} orders; "
+        f"{_money(tally.refunded)} of refunds ({_count(tally.refunds)}) are taken off"
+    )
 
 
 def _measured(workspace: Workspace, market: Market) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from vitrina.core.access import Caller, Source
-from vitrina.core.clock import DAY, MINUTE, SECOND, Micros, SimulatedClock, iso
+from vitrina.core.clock import DAY, SECOND, Micros, SimulatedClock, iso
 from vitrina.core.decision import Answer, DecideRequest
 from vitrina.core.event import CLICK, ORDER, REFUND, VIEW
 from vitrina.gym.market import CURRENCY, Market, Person
@@ -73,6 +73,7 @@ class Visits:
         self._met: set[int] = set()
         self._recent: list[int] = []
         self._due: list[tuple[Micros, int, Message]] = []
+        self._clicks: list[Message] = []
         self._messages = 0
         self._orders = 0
         self._scores: list[tuple[int, float, float, float]] = []
@@ -92,6 +93,8 @@ class Visits:
         for _ in range(14):
             self._clock.advance(int(days * DAY / 14))
             self._send_due()
+            self._send(self._clicks, PAGE)
+            self._clicks = []
             self._workspace.step()
 
     def score(self, *, last: float = 1.0) -> Score:
@@ -100,19 +103,16 @@ class Visits:
         people, policy, uniform, oracle = zip(*scores, strict=True)
         return share_of_oracle(np.array(policy), np.array(uniform), np.array(oracle), people)
 
-    # one round: browse, decide, click
+    # one round: browse, decide, react; clicks go out with the next round's browsing
 
     def _round(self, count: int) -> None:
         people = [self._next_person() for _ in range(count)]
         self._send_due()
-        self._send([message for person in people for message in self._browse(person)], PAGE)
+        self._send(self._clicks + [message for person in people for message in self._browse(person)], PAGE)
         self._workspace.step()
-        clicks: list[Message] = []
+        self._clicks = []
         for person, answer in zip(people, self._decide(people), strict=True):
-            clicks += self._react(person, answer)
-        self._clock.advance(MINUTE)
-        self._send(clicks, PAGE)
-        self._workspace.step()
+            self._clicks += self._react(person, answer)
         self.tally.visits += count
 
     def _next_person(self) -> Person:
@@ -177,8 +177,7 @@ class Visits:
         credit = {"decisionId": answer.decision_id, "offerId": offer}
         if response.order_after is not None:
             self._plan_order(person, offer, credit, now + response.order_after, response.refund_after, now)
-        at = now + min(response.click_after, MINUTE - 1)
-        return [self._message("track", person, at, event=CLICK, properties=credit)]
+        return [self._message("track", person, now + response.click_after, event=CLICK, properties=credit)]
 
     def _plan_order(
         self, person: Person, offer: str, credit: Message, at: Micros, refund_after: Micros | None, shown_at: Micros

@@ -2,7 +2,7 @@
 
 Every entry is standardised with a fixed, stated scale, so that a vector logged today means the same tomorrow: numbers
 as (f(value) − centre) / spread, cut to [−3, 3], with f the identity or log(1 + value); categories as one entry a choice
-or hash bucket. A missing value is 0. The first entry is the constant 1; the second is 1 when personal data were read.
+or hash bucket, with the value `height`. A missing value is 0. The first entry is the constant 1; the second is 1 when personal data were read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vitrina.core.clock import DAY, HOUR, Micros
 
-__all__ = ["COMMERCE_COLUMNS", "VECTOR_NUMBER", "Choice", "Clock", "Column", "Hashed", "Number", "Vectoriser"]
+__all__ = ["COMMERCE_COLUMNS", "VECTOR_NUMBER", "Choice", "Clock", "Column", "Hashed", "Number", "Vectoriser", "height"]
 
 VECTOR_NUMBER = 1
 """Version of `COMMERCE_COLUMNS`: raise it whenever they change."""
@@ -42,14 +42,14 @@ class Number(msgspec.Struct, frozen=True, tag="number"):
 
 
 class Choice(msgspec.Struct, frozen=True, tag="choice"):
-    """A category with known values: one entry each, compared without case; anything else is all 0."""
+    """A category with known values: one entry each (`height`), compared without case; anything else is all 0."""
 
     field: str
     values: tuple[str, ...]
 
 
 class Hashed(msgspec.Struct, frozen=True, tag="hashed"):
-    """A category with unknown values: 1 in one of `buckets` entries, by BLAKE2b of the text."""
+    """A category with unknown values: `height(buckets)` in one of `buckets` entries, by BLAKE2b of the text."""
 
     field: str
     buckets: int
@@ -92,7 +92,7 @@ class _Part(NamedTuple):
 
     numbers: list[tuple[str, int, int, bool, float, float]]
     """Field, entry, entry of the indicator or 0, logarithm, centre, 1 / spread."""
-    categories: list[tuple[str, Place]]
+    categories: list[tuple[str, Place, float]]
 
 
 class Vectoriser:
@@ -121,7 +121,7 @@ class Vectoriser:
                     missing = at + 1 if column.indicator else 0
                     part.numbers.append((field, at, missing, column.log, column.centre, 1 / column.spread))
                 else:
-                    part.categories.append((field, _categories(column, at)))
+                    part.categories.append((field, _categories(column, at), height(len(_entry_names(column)))))
             names += _entry_names(column)
         self.names = tuple(names)
         self.size = len(names)
@@ -170,11 +170,23 @@ def _fill(part: _Part, entries: list[float], source: Mapping[str, Any]) -> None:
             continue
         scaled = ((log1p(value if value > 0 else 0) if log else value) - centre) * scale  # noqa: FURB136
         entries[at] = scaled if -_CUT <= scaled <= _CUT else copysign(_CUT, scaled)
-    for field, place in part.categories:
+    for field, place, value_there in part.categories:
         value = source.get(field)
         at = place(value) if isinstance(value, str) else None
         if at is not None:
-            entries[at] = 1.0
+            entries[at] = value_there
+
+
+def height(entries: int) -> float:
+    """What the entry of a category holds: 1 over the standard deviation of one that is true once in `entries` times.
+
+    At most 3, as everything; so a category weighs as much as a number under the model's one prior.
+
+    >>> round(height(4), 2), height(8)
+    (2.31, 3.0)
+    """
+    share = 1.0 / max(entries, 2)
+    return min(_CUT, 1.0 / math.sqrt(share * (1.0 - share)))
 
 
 def _clock_entries(hour: int, weekday: int) -> tuple[float, float, float, float]:
