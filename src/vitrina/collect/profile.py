@@ -78,6 +78,11 @@ class Profile:
         return max(leaf.last_at for leaf in self.leaves)
 
     @property
+    def decided_at(self) -> Micros | None:
+        """The first decision for this person, or None before any."""
+        return min([leaf.decided_at for leaf in self.leaves if leaf.decided_at is not None], default=None)
+
+    @property
     def assignment_key(self) -> str:
         """What holdouts hash: the identifier of the first decision, which stays; before any, the one seen first."""
         decided = [

@@ -76,10 +76,6 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
                 break
         return kept
 
-    def assignment_key(self, known: str | None) -> str:
-        """The identifier that holdouts hash: the person's first one, kept once decided; of a new person the anonymous one."""
-        return known or self.other_subject or self.subject
-
 
 def check(request: DecideRequest, caller: Caller, candidates: Candidates, clock: Clock, *, replayed: bool) -> Asked:
     """The request, checked and with its moment.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -61,8 +62,18 @@ class Known(Person, Protocol):
     """What the engine reads of a profile (`vitrina.collect.profiles.Profile`)."""
 
     @property
-    def assignment_key(self) -> str | None:
+    def assignment_key(self) -> str:
         """The person's first identifier, which holdouts hash."""
+        ...
+
+    @property
+    def decided_at(self) -> Micros | None:
+        """The first decision, or None before any."""
+        ...
+
+    @property
+    def user_id(self) -> str | None:
+        """The userId, if the person is known by one."""
         ...
 
     def personal(self, grant: Grant) -> Personal:
@@ -86,6 +97,10 @@ class Personal(Protocol):
 
 class Profiles(Protocol):
     """Where profiles are found (`vitrina.collect.profiles.ProfileBook`)."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Hold it from `find` until what was found has been read: nobody changes a profile meanwhile."""
+        ...
 
     def find(self, user_id: str | None, anonymous_id: str | None) -> Known | None:
         """The profile of either identifier, or None when nothing is known."""
@@ -219,14 +234,15 @@ class Engine:
         if repeated is not None:
             return Decided(answer=repeated.answer, row=None, ticket=repeated.ticket)
         asked = check(request, caller, self._catalogue.candidates(request.placement), self._clock, replayed=replayed)
-        person = self.load_profile(asked)
-        grant = self.ask_permission(asked, person)
-        seen = self.read_features(asked, person, grant)
-        eligible = self.list_eligible(asked, person, seen)
+        with self._profiles.reading():
+            person = self.load_profile(asked)
+            grant = self.ask_permission(asked, person)
+            seen = self.read_features(asked, person, grant)
+            eligible = self.list_eligible(asked, person, seen)
         bound = self._banks.current(asked.placement.id).bind(asked.candidates)
         margins = self.expected_margin(asked, bound, seen, eligible)
-        choice = self.choose(asked, person, margins, eligible)
-        row = self.log_row(asked, person, grant, seen, eligible, bound, choice)
+        choice = self.choose(asked, seen, margins, eligible)
+        row = self.log_row(asked, grant, seen, eligible, bound, choice)
         told = answer(row, asked.candidates)
         return Decided(answer=told, row=row, ticket=self.log(asked, row, told))
 
@@ -241,9 +257,11 @@ class Engine:
     def read_features(self, asked: Asked, person: Known | None, grant: Grant | Refusal) -> Seen:
         """The vector that the bank scores and the values that rules read: the page alone where there is no grant."""
         rules = asked.candidates.rules
+        key = self._assignment_key(asked, person)
+        profile_id = person.profile_id if person is not None else asked.subject
         if person is None or isinstance(grant, Refusal):
             x = self._vectoriser.empty(asked.context, asked.now)
-            return Seen(x, asked.context_values() if rules.personal else {}, None, None)
+            return Seen(profile_id, key, x, asked.context_values() if rules.personal else {}, None, None)
         personal = person.personal(grant)
         features = self._features.values(personal.features, asked.now)
         x = self._vectoriser.vector(features, asked.context, asked.now, personal.traits)
@@ -251,7 +269,7 @@ class Engine:
         if rules.personal:
             values = {**features, **asked.context_values()}
             values.update((f"trait.{name}", value) for name, value in personal.traits.items())
-        return Seen(x, values, self._bought(personal, asked) if rules.bought else None, personal)
+        return Seen(profile_id, key, x, values, self._bought(personal, asked) if rules.bought else None, personal)
 
     def list_eligible(self, asked: Asked, person: Known | None, seen: Seen) -> Eligible:
         """Which candidates may be shown, and why not the others."""
@@ -276,23 +294,21 @@ class Engine:
             return self._recommender.scores(seen.personal, asked.candidates, asked.now)[np.newaxis]
         return bound.margins(seen.x)
 
-    def choose(self, asked: Asked, person: Known | None, margins: Margins, eligible: Eligible) -> Chosen:
+    def choose(self, asked: Asked, seen: Seen, margins: Margins, eligible: Eligible) -> Chosen:
         """The slate with its chances; for a person of the holdout what they are served, and the slate they would have seen."""
-        key = asked.assignment_key(person.assignment_key if person is not None else None)
-        held = in_placement_holdout(asked.placement, key)
+        held = in_placement_holdout(asked.placement, seen.assignment_key)
         policy = self._policy(asked.candidates)
         if not eligible.count:
-            return Chosen(key, held, "fallback" if held else policy.id, _NOTHING, None)
+            return Chosen(held, "fallback" if held else policy.id, _NOTHING, None)
         would = policy.choose(margins, eligible.mask, asked.slots, self._rng)
         if not held:
-            return Chosen(key, False, policy.id, would, None)
+            return Chosen(False, policy.id, would, None)
         rule, served = serve_holdout(asked.candidates, eligible, asked.slots, self._rng)
-        return Chosen(key, True, rule, served, would)
+        return Chosen(True, rule, served, would)
 
     def log_row(
         self,
         asked: Asked,
-        person: Known | None,
         grant: Grant | Refusal,
         seen: Seen,
         eligible: Eligible,
@@ -309,8 +325,8 @@ class Engine:
             at=asked.now,
             subject=asked.subject,
             other_subject=asked.other_subject,
-            profile_id=person.profile_id if person is not None else asked.subject,
-            assignment_key=chosen.assignment_key,
+            profile_id=seen.profile_id,
+            assignment_key=seen.assignment_key,
             holdout=chosen.holdout,
             placement=asked.placement.id,
             placement_revision=asked.placement.revision,
@@ -360,6 +376,21 @@ class Engine:
         self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
         return ticket
 
+    def _assignment_key(self, asked: Asked, person: Known | None) -> str:
+        """The identifier that holdouts hash: the person's first, kept once decided.
+
+        Somebody who signs in may be asked for by userId and anonymousId before an event has joined the two: then a decision made
+        for the anonymousId settles it.
+        """
+        anonymous = asked.request.anonymous_id
+        if asked.other_subject is not None and (person is None or person.decided_at is None):
+            before = self._profiles.find(None, anonymous)
+            if before is not None and before.decided_at is not None and before.user_id in (None, asked.request.user_id):
+                return before.assignment_key
+        if person is not None:
+            return person.assignment_key
+        return asked.other_subject or asked.subject
+
     def _policy(self, candidates: Candidates) -> Policy:
         policy = self._policies.get(candidates.number)
         if policy is None:
@@ -387,8 +418,18 @@ def feature_set_number(features: FeatureSet, vectoriser: Vectoriser) -> int:
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
-    """What is known for one decision: vector, values of rules, purchases, and the personal data themselves under a grant."""
+    """What is known for one decision.
 
+    Attributes:
+        profile_id, assignment_key: who it is, and which identifier holdouts hash.
+        x: the vector that is scored.
+        values: what rules read.
+        bought: product → when it was bought last; None when it may not be read, or nothing asks for it.
+        personal: the personal data themselves, under a grant.
+    """
+
+    profile_id: str
+    assignment_key: str
     x: NDArray[np.float32]
     values: Mapping[str, object]
     bought: Mapping[str, Micros] | None
@@ -396,9 +437,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
 
 class Chosen(msgspec.Struct, frozen=True, gc=False):
-    """Who was treated how: the identifier that was hashed, holdout or not, the rule that chose, and the ghost slate of a holdout."""
+    """Who was treated how: holdout or not, the rule that chose, and the ghost slate of a holdout."""
 
-    assignment_key: str
     holdout: bool
     rule: str
     choice: Choice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import msgspec
@@ -41,7 +42,9 @@ class Person:
         self.consents = {p: (True, "consent", NOON - DAY, f"c_{p}", None) for p in consents}
         self.gpc = gpc
         self.shown = shown or {}
-        self.assignment_key = first
+        self.assignment_key = first or profile_id
+        self.decided_at = NOON - DAY if first else None
+        self.user_id = profile_id[2:] if profile_id.startswith("u:") else None
         self._age, self._traits, self._state = age, traits or {}, state or {}
 
     def age(self, now):
@@ -64,14 +67,18 @@ class People:
         self.by_user = {}
         self.touched = []
 
+    def reading(self):
+        return nullcontext()
+
     def find(self, user_id, anonymous_id):
-        return self.by_user.get(user_id)
+        return self.by_user.get(user_id) if user_id else self.by_user.get(f"a:{anonymous_id}")
 
     def touch_decision(self, subject, now, assignment_key, offers):
         self.touched.append((subject, now, assignment_key, tuple(offers)))
         person = self.by_user.get(subject.removeprefix("u:"))
         if person is not None:
-            person.assignment_key = person.assignment_key or assignment_key
+            if person.decided_at is None:
+                person.decided_at, person.assignment_key = now, assignment_key
             for offer in offers:
                 person.shown.setdefault(offer, []).append(now)
 

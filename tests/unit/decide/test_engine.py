@@ -202,12 +202,20 @@ def test_holdout_is_sticky_on_the_first_identifier(shop):
     known = {name: ask(shop, user=None, anonymous_id=name).row for name in map(str, range(20))}
     assert 4 < sum(row.holdout for row in known.values()) < 16
     for name, before in known.items():
-        first_seen = ask(shop, user=f"u{name}", anonymous_id=name).row
-        assert first_seen.assignment_key == f"a:{name}"
-        assert first_seen.holdout == before.holdout
-        shop.people.by_user[f"u{name}"] = Person(f"u:u{name}", first=f"a:{name}")
-        later = ask(shop, user=f"u{name}").row
-        assert later.holdout == before.holdout
+        shop.people.by_user[f"a:{name}"] = Person(f"a:{name}", first=f"a:{name}")
+        shop.people.by_user[f"u{name}"] = Person(f"u:u{name}")
+        for _ in range(2):  # signing in: not joined yet, then remembered on the userId
+            signed_in = ask(shop, user=f"u{name}", anonymous_id=name).row
+            assert signed_in.assignment_key == f"a:{name}"
+            assert signed_in.holdout == before.holdout
+        assert ask(shop, user=f"u{name}").row.holdout == before.holdout
+
+
+def test_a_device_of_somebody_else_does_not_decide_the_holdout(shop):
+    shop.stock_up(3, holdout=0.5)
+    shop.people.by_user["a:shared"] = Person("u:other", first="a:shared")
+    shop.people.by_user["1"] = Person("u:1")
+    assert ask(shop, user="1", anonymous_id="shared").row.assignment_key == "u:1"
 
 
 def test_preview_leaves_no_trace(shop):
