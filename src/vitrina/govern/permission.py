@@ -39,7 +39,7 @@ def ask(
     if gpc and (purpose in _ADVERTISING or state[1] == LawfulBasis.LEGITIMATE_INTEREST):
         return Refusal(purpose=purpose, reason="gpc", record_id=state[3])
     advertising = advertising_refusal(subject, now, gpc=gpc, adult_age=adult_age)
-    if purpose in _ADVERTISING and advertising is not None:
+    if purpose in _ADVERTISING and advertising == "advertising.minor":
         return Refusal(purpose=purpose, reason="minor", record_id=state[3])
     return Grant(
         purpose=purpose,
