@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -47,6 +48,6 @@ def insert_many(connection: Connection, table: str, columns: Sequence[str], rows
         for start in range(0, len(rows), ROWS_A_STATEMENT):
             part = rows[start : start + ROWS_A_STATEMENT]
             text = f"{head}{values_text(mark, len(columns), len(part))} on conflict do nothing"
-            cursor.execute(text, [value for row in part for value in row])
+            cursor.execute(text, list(chain.from_iterable(part)))
     finally:
         cursor.close()

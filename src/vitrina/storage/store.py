@@ -41,6 +41,8 @@ def _connect_sqlite(url: URL, autocheckpoint: int, *, writing: bool) -> Engine:
         if writing:
             cursor.execute(f"pragma cache_size = -{_CACHE_KIB}")
             cursor.execute(f"pragma wal_autocheckpoint = {autocheckpoint:d}")
+            cursor.execute("pragma journal_size_limit = 67108864")
+            cursor.execute("pragma secure_delete = off")  # some builds have it on; an erasure ends with `scrub`
         else:
             cursor.execute("pragma query_only = on")
         cursor.close()
