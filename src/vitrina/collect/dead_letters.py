@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete
 
 from vitrina.collect.tables import dead_letter
 from vitrina.core.clock import Micros
 
-__all__ = ["CODES", "DeadLetter", "count_letters", "delete_letters", "letter", "store_letters"]
+__all__ = ["CODES", "DeadLetter", "delete_letters", "letter", "store_letters"]
 
 _BODY = 65_536
 
@@ -131,12 +131,6 @@ def store_letters(connection: Connection, letters: Sequence[DeadLetter], source:
                 for letter in letters
             ],
         )
-
-
-def count_letters(connection: Connection) -> dict[str, int]:
-    """Dead letters kept, by code."""
-    query = select(dead_letter.c.code, func.count()).group_by(dead_letter.c.code)
-    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def delete_letters(connection: Connection, before: Micros) -> int:

@@ -163,6 +163,12 @@ class Graph:
         if view is not None:
             view.changed()
 
+    def shown(self, subject: str) -> None:
+        """Only what was shown to a subject was changed."""
+        view: Profile | None = self.clusters[subject].groups[subject].view
+        if view is not None:
+            view.shown_changed()
+
     # links
 
     def link(self, low: str, high: str, strength: Strength, source: str) -> list[Change]:

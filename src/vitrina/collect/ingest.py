@@ -14,7 +14,7 @@ from msgspec.structs import force_setattr
 
 from vitrina.collect.bots import BotCheck
 from vitrina.collect.dead_letters import DeadLetter, letter
-from vitrina.collect.identifiers import erasure_key, is_junk, normal_email
+from vitrina.collect.identifiers import erasure_key, is_junk, normal_email, normal_phone
 from vitrina.collect.money_fields import Lifted, MoneyFlaw, lift
 from vitrina.collect.segment_api import Delivery, Message
 from vitrina.collect.tracking_plan import Plan
@@ -117,7 +117,12 @@ def accept(delivery: Delivery, source: Source, now: Micros, terms: Terms, *, gpc
     Raises:
         UserError: `identity.missing` when there are calls and not one of them names anybody.
     """
-    accepted = Accepted([], list(delivery.dead))
+    accepted = Accepted([], [])
+    for unread in delivery.dead:
+        if terms.erased and unread.subject is not None and erasure_key(unread.subject) in terms.erased:
+            accepted.erased += 1
+        else:
+            accepted.dead.append(unread)
     batch_sent = _micros(delivery.sent_at) if delivery.sent_at is not None else None
     rows = accepted.rows
     nameless = 0
@@ -184,24 +189,25 @@ def _row(
     )
     for field, value in lifted:
         force_setattr(event, field, value)  # nobody else has seen it yet
+    subject = f"u:{user}" if user is not None else f"a:{anonymous}"
     bots = terms.bots
-    if bots is not None and not source.trusted and bots.suspects(name, event.subject, context, now):
+    if bots is not None and not source.trusted and bots.suspects(name, subject, context, now):
         force_setattr(event, "quarantined", True)
-    return _fitting(event, terms.largest)
+    return _fitting(event, subject, terms.largest)
 
 
-def _fitting(event: Event, largest: int) -> JournalRow:
+def _fitting(event: Event, subject: str, largest: int) -> JournalRow:
     """The row of an event that is neither too large nor nested too deeply."""
     try:
-        row = event_row(event)
+        body = _encoder.encode(event)
     except RecursionError:
         raise _Refused("event.too_deep", "") from None
-    body = row.body
     if largest and len(body) > largest:
         raise _Refused("event.too_large", "", f"{len(body)} bytes")
     if body.count(b"{") + body.count(b"[") > _DEEPEST and _too_deep(event):
         raise _Refused("event.too_deep", "")
-    return row
+    id16 = hash16(event.message_id, b"trusted" if event.trusted else b"public")
+    return JournalRow(id16, event.received_at, subject, body, event)
 
 
 def _too_deep(event: Event) -> bool:
@@ -244,13 +250,21 @@ def _usable(given: str | int, field: str) -> str | None:
 
 
 def _is_erased(user: str | None, anonymous: str | None, message: Message, erased: Collection[bytes]) -> bool:
+    """Whether any identifier that the call names is an erased person's."""
     if user and erasure_key(f"u:{user}") in erased:
         return True
     if anonymous and erasure_key(f"a:{anonymous}") in erased:
         return True
-    email = message.traits.get("email") if message.traits else None
+    if message.previous_id is not None and erasure_key(f"a:{message.previous_id}") in erased:
+        return True
+    if not message.traits:
+        return False
+    email, phone = message.traits.get("email"), message.traits.get("phone")
     address = normal_email(email) if isinstance(email, str) else None
-    return address is not None and erasure_key(f"e:{address}") in erased
+    number = normal_phone(phone) if isinstance(phone, str) else None
+    return (address is not None and erasure_key(f"e:{address}") in erased) or (
+        number is not None and erasure_key(f"p:{number}") in erased
+    )
 
 
 def _context(message: Message, shared: dict[str, Any] | None, gpc: bool) -> dict[str, Any]:

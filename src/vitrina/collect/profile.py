@@ -37,7 +37,7 @@ class Profile:
     a `Grant` for this profile.
     """
 
-    __slots__ = ("_consents", "_features", "_merge", "_shown", "_traits", "group", "leaves")
+    __slots__ = ("_consents", "_features", "_merge", "_shown", "_traits", "derived", "group", "leaves")
 
     def __init__(self, group: Group, leaves: list[Leaf], merge: MergeFeatures) -> None:
         self.group = group
@@ -51,6 +51,12 @@ class Profile:
         self._traits: Mapping[str, Any] | None = None
         self._features: dict[str, Any] | None = None
         self._shown: Mapping[str, Sequence[Micros]] | None = None
+        self.derived: dict[str, Any] = {}
+        """What a reader under a grant worked out of the features and wants to find again; gone when a leaf changes."""
+
+    def shown_changed(self) -> None:
+        """Something was shown: nothing else that was merged is touched."""
+        self._shown = None
 
     @property
     def profile_id(self) -> str:

@@ -372,7 +372,7 @@ class ProfileBook:
                 leaf.decided_at, leaf.assignment_key = now, assignment_key
             note_shown(leaf, offers, now)
             self._dirty[subject] = leaf
-            self._graph.changed(subject)
+            self._graph.shown(subject)
 
     def apply_consent(self, record: ConsentRecord) -> None:
         """Let an answer count from the next decision on. Its record is written with the next save, if it isn't yet."""

@@ -92,10 +92,13 @@ def test_events_of_erased_people_are_dropped_by_any_of_their_identifiers() -> No
         track(userId="1"),
         track(userId="2", anonymousId="x"),
         {"type": "identify", "userId": "3", "traits": {"email": " Anna@Shop.example"}},
+        {"type": "alias", "userId": "5", "previousId": "x"},
+        track(userId="1", event=None),
+        track(userId="1", event=7),
         track(userId="4"),
         terms=terms,
     )
-    assert accepted.erased == 3
+    assert accepted.erased == 6
     assert accepted.dead == []
     assert [row.subject for row in accepted.rows] == ["u:4"]
 
