@@ -347,6 +347,7 @@ class Workspace:
             self._started = False
         elif self._claimed:
             self.profiles.step()
+            self.learner.stop(self.clock.now())
         self.engine.close()
         self.store.close()
         self._claim.release()

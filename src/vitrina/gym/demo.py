@@ -59,7 +59,6 @@ def run_demo(
         shop = Visits(workspace, market, clock, seed=seed)
         shop.run(visits, DAYS, progress)
         shop.settle()
-        workspace.learner.save(clock.now())
         workspace.drain()
         return _sum_up(workspace, market, shop)
 

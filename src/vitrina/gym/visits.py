@@ -88,6 +88,10 @@ class Visits:
             if progress is not None:
                 progress(self.tally.visits, visits)
 
+    def move_to(self, workspace: Workspace) -> None:
+        """Go on with the same workspace, opened again."""
+        self._workspace = workspace
+
     def settle(self, days: float = 7.0) -> None:
         """Let time pass without visitors, so that sales and refunds under way arrive."""
         for _ in range(14):
