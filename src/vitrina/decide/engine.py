@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitrina.core.access import Caller
-from vitrina.core.clock import SECOND, Clock, Micros
+from vitrina.core.clock import DAY, SECOND, Clock, Micros
 from vitrina.core.decision import Answer, DecideRequest, DecisionRow
 from vitrina.core.grant import Grant, Refusal
 from vitrina.core.ids import new_id
@@ -74,6 +74,11 @@ class Known(Person, Protocol):
     @property
     def user_id(self) -> str | None:
         """The userId, if the person is known by one."""
+        ...
+
+    @property
+    def derived(self) -> dict[str, Any]:
+        """A place for what was worked out of the features; emptied when a leaf changes."""
         ...
 
     def personal(self, grant: Grant) -> Personal:
@@ -159,8 +164,17 @@ class Banks(Protocol):
 class Recommender(Protocol):
     """Supplies candidates where a catalogue is too large to score every offer."""
 
-    def scores(self, personal: Personal | None, candidates: Candidates, now: Micros) -> NDArray[np.float32]:
-        """float32[K]: what this person is likely to want next; without `personal`, what everybody wants."""
+    def scores(
+        self,
+        personal: Personal | None,
+        candidates: Candidates,
+        now: Micros,
+        eligible: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
+        """float32[K]: what this person is likely to want next; without `personal`, what everybody wants.
+
+        The list is varied among what is `eligible`, bool[K]; None means everything.
+        """
         ...
 
 
@@ -207,13 +221,17 @@ class Engine:
         self._stock = stock
         self._clock = clock
         self._rng = rng
-        self._recommender = recommender
+        self._recommender: Recommender | None = recommender
         self._shortlist_above = shortlist_above
         self._expires = expires_seconds * SECOND
         self._adult_age = adult_age
         self._requests = Requests(log, catalogue)
         self._policies: dict[int, Policy] = {}
         self._feature_set = feature_set_number(features, vectoriser)
+
+    def use(self, recommender: Recommender | None) -> None:
+        """Take another recommender from the next decision on."""
+        self._recommender = recommender
 
     def decide(self, request: DecideRequest, caller: Caller, *, replayed: bool = False) -> Decided:
         """Decide what this person sees in this placement, now.
@@ -263,7 +281,7 @@ class Engine:
             x = self._vectoriser.empty(asked.context, asked.now)
             return Seen(profile_id, key, x, asked.context_values() if rules.personal else {}, None, None)
         personal = person.personal(grant)
-        features = self._features.values(personal.features, asked.now)
+        features = self._values(person, personal, asked.now)
         x = self._vectoriser.vector(features, asked.context, asked.now, personal.traits)
         values: dict[str, object] = {}
         if rules.personal:
@@ -291,7 +309,7 @@ class Engine:
         if not eligible.count or not self._policy(asked.candidates).scores:
             return _NO_MARGINS
         if asked.placement.policy.kind == "ranking" and self._recommender is not None:
-            return self._recommender.scores(seen.personal, asked.candidates, asked.now)[np.newaxis]
+            return self._recommender.scores(seen.personal, asked.candidates, asked.now, eligible.mask)[np.newaxis]
         return bound.margins(seen.x)
 
     def choose(self, asked: Asked, seen: Seen, margins: Margins, eligible: Eligible) -> Chosen:
@@ -376,6 +394,14 @@ class Engine:
         self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
         return ticket
 
+    def _values(self, person: Known, personal: Personal, now: Micros) -> Mapping[str, Any]:
+        """Every feature as of today; worked out once a day and person, and again when an event came."""
+        key = f"{self._feature_set}.{now // DAY}"
+        values = person.derived.get(key)
+        if values is None:
+            values = person.derived[key] = self._features.values(personal.features, now)
+        return values
+
     def _assignment_key(self, asked: Asked, person: Known | None) -> str:
         """The identifier that holdouts hash: the person's first, kept once decided.
 
@@ -409,7 +435,7 @@ class Engine:
 
     def _bought(self, personal: Personal, asked: Asked) -> Mapping[str, Micros]:
         days = self._features.last_days(personal.features, "products_bought_365d", asked.now)
-        return {product: day * 24 * 3600 * SECOND for product, day in days.items()}
+        return {product: day * DAY for product, day in days.items()}
 
 
 def feature_set_number(features: FeatureSet, vectoriser: Vectoriser) -> int:

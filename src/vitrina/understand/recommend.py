@@ -54,6 +54,7 @@ __all__ = [
     "personal_frequency",
     "popularity_counts",
     "prepare",
+    "ranked",
     "score",
 ]
 
@@ -314,12 +315,21 @@ def candidates(
     scores = score(model, prior, personal, now)
     if exclude_known:
         scores[personal.product] = -np.inf
+    chosen, values = ranked(model, scores, n, with_history=personal.orders > 0)
+    pairs = zip(chosen.tolist(), values.tolist(), strict=True)
+    return [Candidate(product, value) for product, value in pairs if value > -np.inf]
+
+
+def ranked(model: RecommenderModel, scores: Floats, n: int, *, with_history: bool) -> tuple[Ints, Floats]:
+    """The ``n`` best of ``scores`` (one a product, −∞ where it may not be shown) after the variety step.
+
+    Gives product numbers, best first, and their values, which never increase; both of shape (at most ``n``,).
+    """
     settings = model.settings
-    discount = settings.variety_with_history if personal.orders else settings.variety_without_history
+    discount = settings.variety_with_history if with_history else settings.variety_without_history
     pool = best(scores, max(n, 6 * settings.variety_depth))
     chosen, values = _varied(model.similar, pool, scores[pool], min(n, settings.variety_depth), discount)
-    ranked = zip(chosen[:n].tolist(), values[:n].tolist(), strict=True)
-    return [Candidate(product, value) for product, value in ranked if value > -np.inf]
+    return chosen[:n], values[:n]
 
 
 def best(scores: Floats, n: int) -> Ints:

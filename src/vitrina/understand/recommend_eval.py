@@ -55,6 +55,7 @@ class Moment(msgspec.Struct, frozen=True):
 
     ``windows`` maps days to orders per product in that many last days, shape (products,);
     ``frequencies`` maps a half-life in days to the person's decayed orders per product, same shape.
+    ``items`` is how many products are asked for.
     """
 
     now: int
@@ -64,6 +65,7 @@ class Moment(msgspec.Struct, frozen=True):
     windows: Mapping[int, Floats]
     frequencies: Mapping[float, Floats]
     new_only: bool
+    items: int = 10
 
 
 Ranker = Callable[[Moment], Ints]
@@ -114,11 +116,11 @@ def paired_bootstrap(
     return Difference(float((ours - theirs).mean()), float(low), float(high))
 
 
-def _top(moment: Moment, scores: Floats, k: int = 10) -> Ints:
+def _top(moment: Moment, scores: Floats) -> Ints:
     if moment.new_only:
         scores = scores.copy()
         scores[moment.personal.product] = -np.inf
-    return best(scores, k)
+    return best(scores, moment.items)
 
 
 def popularity_ranker(days: int) -> Ranker:
@@ -146,10 +148,10 @@ def hybrid_ranker(half_life_days: float, offset: float, power: float) -> Ranker:
 
 
 def ours(moment: Moment) -> Ints:
-    """The first ten of ``recommend.candidates``."""
+    """The first of ``recommend.candidates``."""
     settings = moment.model.settings
     prior = prepare(moment.popularity, moment.now, settings)
-    found = candidates(moment.model, prior, moment.personal, moment.now, 10, exclude_known=moment.new_only)
+    found = candidates(moment.model, prior, moment.personal, moment.now, moment.items, exclude_known=moment.new_only)
     return np.array([c.product for c in found], np.int64)
 
 
@@ -220,11 +222,11 @@ class _Walk:
         for counts in self.windows.values():
             counts[order.products] += 1.0
 
-    def moment(self, person: int, now: int, model: RecommenderModel, *, new_only: bool) -> Moment:
+    def moment(self, person: int, now: int, model: RecommenderModel, items: int, *, new_only: bool) -> Moment:
         """What may be known at ``now``; call ``until(now)`` first."""
         personal = self.personal.get(person, empty_personal())
         frequencies = {days: self._frequency(person, now, days) for days in HALF_LIVES_DAYS}
-        return Moment(now, model, personal, self.popularity, self.windows, frequencies, new_only)
+        return Moment(now, model, personal, self.popularity, self.windows, frequencies, new_only, items)
 
     def _frequency(self, person: int, now: int, half_life_days: float) -> Floats:
         total = np.zeros(self.products)
@@ -240,30 +242,34 @@ def replay(
     settings: RecommenderSettings,
     rankers: Mapping[str, Ranker],
     *,
-    refit_days: int = 14,
+    refit_days: int | None = 14,
+    items: int = 10,
 ) -> dict[tuple[str, bool], Results]:
-    """Every ranker's hits and NDCG@10 on the orders in ``[start, end)`` (µs UTC).
+    """Every ranker's hits and NDCG among the first ``items`` on the orders in ``[start, end)`` (µs UTC).
 
     Keys are (ranker name, new products only). With new products only, an order without any is skipped.
-    The model is fitted at ``start`` and every ``refit_days`` days after it.
+    The model is fitted at ``start`` and every ``refit_days`` days after it; with None
+    there is an empty model, which rankers that need none are spared the wait for.
     """
     orders = _orders(interactions)
     walk = _Walk(orders, int(interactions.product.max()) + 1, settings)
     rows: dict[tuple[str, bool], list[tuple[int, float, float]]] = {
         (name, new): [] for name in rankers for new in (False, True)
     }
-    model, refit_at = fit(interactions, start, settings), start + refit_days * DAY_US
+    step = (refit_days or 0) * DAY_US
+    model = fit(interactions, start if step else 0, settings)
+    refit_at = start + step
     for order in orders:
         if not start <= order.at < end:
             continue
-        while order.at >= refit_at:
-            model, refit_at = fit(interactions, refit_at, settings), refit_at + refit_days * DAY_US
+        while step and order.at >= refit_at:
+            model, refit_at = fit(interactions, refit_at, settings), refit_at + step
         walk.until(order.at)
         for new_only in (False, True):
-            moment = walk.moment(order.person, order.at, model, new_only=new_only)
+            moment = walk.moment(order.person, order.at, model, items, new_only=new_only)
             relevant = np.setdiff1d(order.products, moment.personal.product) if new_only else order.products
             for name, rank in rankers.items() if len(relevant) else ():
-                rows[name, new_only].append((order.person, *hit_rate_and_ndcg(rank(moment), relevant)))
+                rows[name, new_only].append((order.person, *hit_rate_and_ndcg(rank(moment), relevant, items)))
     return {key: _results(found) for key, found in rows.items()}
 
 
