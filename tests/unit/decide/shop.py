@@ -41,6 +41,7 @@ class Person:
         self.profile_id = profile_id
         self.consents = {p: (True, "consent", NOON - DAY, f"c_{p}", None) for p in consents}
         self.gpc = gpc
+        self.derived = {}
         self.shown = shown or {}
         self.assignment_key = first or profile_id
         self.decided_at = NOON - DAY if first else None
