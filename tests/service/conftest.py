@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,7 +32,6 @@ class Running(msgspec.Struct):
 
 def start(workspace: vitrina.Workspace) -> tuple[str, Callable[[], None]]:
     """Serve `workspace` from a thread; gives the address and what stops it."""
-    ready = threading.Event()
     config = uvicorn.Config(
         create_app(workspace),
         host="127.0.0.1",
@@ -43,16 +43,12 @@ def start(workspace: vitrina.Workspace) -> tuple[str, Callable[[], None]]:
     )
     server = uvicorn.Server(config)
 
-    async def serve() -> None:
-        running = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        ready.set()
-        await running
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
-    assert ready.wait(20)
+    began = time.monotonic()
+    while not server.started:
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
 
     def stop() -> None:

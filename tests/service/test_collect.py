@@ -111,9 +111,14 @@ def test_too_many_bytes_are_413_and_the_connection_is_told(running: Running, sho
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"{", 400), (b"[]", 400), (b"", 400), (b"\xff\xfe", 400), (b'{"batch": 7}', 400), (b'{"type":"track","event":"x"}', 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"", 400),
+        (b"\xff\xfe", 400),
+        (b'{"batch": 7}', 400),
+        (b'{"type":"track","event":"x"}', 400),
     ],
-)  # fmt: skip
+)
 def test_what_can_not_be_read_is_400_with_a_cure(shop: httpx.Client, body: bytes, status: int) -> None:
     answer = shop.post("/v1/batch" if b"batch" in body or b"type" not in body else "/v1/track", content=body)
     assert answer.status_code == status, answer.text

@@ -20,8 +20,16 @@ def test_the_answer_holds_what_the_contract_says(shop: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert set(body) >= {
-        "decisionId", "items", "policy", "holdout", "experiments", "personalised", "basis", "labels", "expiresAt",
-    }  # fmt: skip
+        "decisionId",
+        "items",
+        "policy",
+        "holdout",
+        "experiments",
+        "personalised",
+        "basis",
+        "labels",
+        "expiresAt",
+    }
     assert body["decisionId"].startswith("d_") and body["expiresAt"].endswith("Z")
     assert [item["position"] for item in body["items"]] == [1, 2]
     for item in body["items"]:
@@ -139,10 +147,14 @@ def test_an_outcome_is_credited_and_why_is_answered(running: Running, shop: http
         "anonymousId": "visitor-8",
         "messageId": "order-8",
         "properties": {
-            "decisionId": number, "offerId": decided["items"][0]["offerId"], "order_id": "A-8", "total": 20, "value": 6.1,
+            "decisionId": number,
+            "offerId": decided["items"][0]["offerId"],
+            "order_id": "A-8",
+            "total": 20,
+            "value": 6.1,
             "currency": "EUR",
         },
-    }  # fmt: skip
+    }
     assert shop.post("/v1/track", json=order).status_code == 200
     eventually_true(lambda: running.workspace.explain(number).outcomes)
     assert running.workspace.explain(number).outcomes[0].value == 610

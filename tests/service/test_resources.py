@@ -36,13 +36,17 @@ def test_an_offer_is_put_read_and_taken_away(shop: httpx.Client) -> None:
         ("offers/x", {}, "name"),
         ("offers/x", {"name": "x", "pirce": 1}, "pirce"),
         ("offers/x", {"name": "x", "price": {"amount": "-1", "currency": "EUR"}}, "price.amount"),
-        ("offers/x", {"name": "x", "price": {"amount": "1", "currency": "EUR"}, "cost": {"amount": 1, "currency": "USD"}}, "cost.currency"),
+        (
+            "offers/x",
+            {"name": "x", "price": {"amount": "1", "currency": "EUR"}, "cost": {"amount": 1, "currency": "USD"}},
+            "cost.currency",
+        ),
         ("offers/x", {"name": "x", "discount": 1.5}, "discount"),
         ("creatives/x", {"offerId": "not there"}, "offerId"),
         ("placements/x", {"slots": 21}, "slots"),
         ("placements/x", {"outcomes": [{"event": "x", "window": "soon"}]}, "outcomes[0].window"),
     ],
-)  # fmt: skip
+)
 def test_a_body_that_can_not_be_names_its_field(
     shop: httpx.Client, path: str, body: dict[str, Any], field: str
 ) -> None:
@@ -74,9 +78,12 @@ def test_offers_from_a_file_are_answered_row_by_row(shop: httpx.Client) -> None:
 
 def test_a_write_key_opens_no_resource(page: httpx.Client, running: Running) -> None:
     for ask in (
-        page.get("/v1/offers/mug"), page.put("/v1/offers/mug", json={"name": "x"}), page.get("/v1/profiles/ann"),
-        page.delete("/v1/profiles/ann"), page.get("/v1/decisions/d_1/why"),
-    ):  # fmt: skip
+        page.get("/v1/offers/mug"),
+        page.put("/v1/offers/mug", json={"name": "x"}),
+        page.get("/v1/profiles/ann"),
+        page.delete("/v1/profiles/ann"),
+        page.get("/v1/decisions/d_1/why"),
+    ):
         assert (ask.status_code, ask.json()["code"]) == (403, "key.scope")
     with running.client() as nobody:
         assert nobody.get("/v1/profiles/ann").status_code == 401
@@ -146,12 +153,23 @@ def test_the_openapi_document_is_complete_and_consistent(running: Running) -> No
     assert document["openapi"].startswith("3.1")
     operations = {f"{method} {path}" for path, item in document["paths"].items() for method in item}
     assert operations >= {
-        "post /v1/batch", "post /v1/track", "post /v1/identify", "post /v1/decide", "put /v1/offers/{offer_id}",
-        "get /v1/creatives/{creative_id}", "delete /v1/placements/{placement_id}", "post /v1/offers/import",
-        "get /v1/profiles/{identifier}", "get /v1/profiles/{identifier}/export", "delete /v1/profiles/{identifier}",
-        "get /v1/erasures/{erasure_id}", "put /v1/profiles/{identifier}/consents/{purpose}",
-        "get /v1/decisions/{decision_id}/why", "get /healthz", "get /readyz",
-    }  # fmt: skip
+        "post /v1/batch",
+        "post /v1/track",
+        "post /v1/identify",
+        "post /v1/decide",
+        "put /v1/offers/{offer_id}",
+        "get /v1/creatives/{creative_id}",
+        "delete /v1/placements/{placement_id}",
+        "post /v1/offers/import",
+        "get /v1/profiles/{identifier}",
+        "get /v1/profiles/{identifier}/export",
+        "delete /v1/profiles/{identifier}",
+        "get /v1/erasures/{erasure_id}",
+        "put /v1/profiles/{identifier}/consents/{purpose}",
+        "get /v1/decisions/{decision_id}/why",
+        "get /healthz",
+        "get /readyz",
+    }
     known = set(document["components"]["schemas"])
     assert {name.rsplit("/", 1)[-1] for name in references(document)} <= known
     decide = document["components"]["schemas"]["DecideRequest"]["properties"]

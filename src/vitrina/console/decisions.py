@@ -149,7 +149,7 @@ def _steps(page: Page) -> list[dict[str, str]]:
     ]
 
 
-def _said(page: Page, explanation: Explanation | None, query: Query) -> dict[str, object]:
+def _said(page: Page, explanation: Explanation | None, query: Query) -> dict[str, Any]:
     """The opened decision, and in which language the person's own answer is shown."""
     if explanation is None:
         return {"detail": None}

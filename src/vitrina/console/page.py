@@ -44,14 +44,12 @@ Visitor = Any
 
 @cache
 def _templates() -> Environment:
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.globals["ngettext"] = None
-    return environment
 
 
 def safe_path(path: str | None) -> str:

@@ -104,7 +104,7 @@ def _catalogue(language: str) -> tuple[dict[str, Forms], Callable[[int], int]]:
         if not message.id:
             continue
         key = message.id if isinstance(message.id, str) else message.id[0]
-        messages[key] = (message.string,) if isinstance(message.string, str) else tuple(message.string)
+        messages[key] = (message.string,) if isinstance(message.string, str) else tuple(message.string or ("",))
     return messages, _plural_russian if language == "ru" else _plural_english
 
 

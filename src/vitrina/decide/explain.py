@@ -199,7 +199,7 @@ class Explainer:
                     reasons=self.reasons(row, shown[k]) if k in shown else (),
                 )
             )
-        return tuple(sorted(listed, key=lambda each: (-each.chance, each.offer_id)))
+        return tuple(sorted(listed, key=lambda each: (-each.chance, -(each.margin or 0.0), each.offer_id)))
 
 
 def _first_chances(row: DecisionRow, candidates: Candidates, eligible: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -20,4 +20,4 @@ def caller_of(request: Request[Any, Any, Any], door: Door, scope: str) -> Caller
         PermissionRefusedError: the key lacks the scope.
     """
     headers = {name: value for name, value in request.scope["headers"] if name == b"authorization"}
-    return door.caller(headers, scope, request.route_handler.paths and request.scope["path_template"])
+    return door.caller(headers, scope, str(request.scope["path_template"]))
