@@ -179,7 +179,7 @@ class Journal:
             cursor = connection.connection.cursor()
             try:
                 cursor.execute(f"{text} order by seq limit {mark}", bounds)
-                return cursor.fetchall()
+                return list(cursor.fetchall())
             finally:
                 cursor.close()
 

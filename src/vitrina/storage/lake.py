@@ -100,6 +100,29 @@ class Lake:
         table = self._open(stream)
         return [unquote(uri) for uri in table.file_uris()], table.transaction_version(stream.name) or 0
 
+    def present(self, stream: Stream, column: str, values: Sequence[str], months: Sequence[int]) -> set[str]:
+        """Which of `values` a text column holds in some months; for repeats older than the journal remembers.
+
+        Args:
+            stream: the table, partitioned by `month`.
+            column: a text column, such as the sender's id.
+            values: what to look for.
+            months: partitions to look in, such as 202605.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as compute
+        import pyarrow.parquet as pq
+
+        pc: Any = compute
+        folders = [f"/month={month}/" for month in set(months)]
+        wanted = pa.array(sorted(set(values)), pa.string())
+        found: set[str] = set()
+        for path in self.files(stream):
+            if any(folder in path for folder in folders):
+                held: Any = pq.ParquetFile(path).read(columns=[column])[column].cast(pa.string())
+                found.update(held.filter(pc.is_in(held, value_set=wanted)).to_pylist())
+        return found
+
     # moving
 
     def drain(self, stream: Stream, limit: int = 200_000) -> int:

@@ -150,6 +150,14 @@ def test_old_lines_go_when_their_time_is_over(lake: Lake, stream: Stream) -> Non
     assert texts(lake, stream) == Counter(f"row {n}" for n in range(200, 400))
 
 
+def test_what_the_lake_holds_is_found_by_month(lake: Lake, stream: Stream) -> None:
+    assert lake.present(stream, "text", ["row 1"], [202311]) == set()
+    put(stream, range(400))
+    lake.drain(stream)
+    assert lake.present(stream, "text", ["row 1", "row 399", "row 400"], [202311]) == {"row 1"}
+    assert lake.present(stream, "text", ["row 1", "row 399", "row 400"], [202311, 202402]) == {"row 1", "row 399"}
+
+
 def test_deletion_vectors_are_refused(lake: Lake, stream: Stream) -> None:
     put(stream, range(5))
     lake.drain(stream)
