@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import numpy as np
 from sqlalchemy import func, select
 
 from vitrina.collect.bots import BotCheck
-from vitrina.collect.dead_letters import DeadLetter
+from vitrina.collect.dead_letters import delete_letters, store_letters
 from vitrina.collect.identifiers import erasure_key
 from vitrina.collect.importers import ImportReport
 from vitrina.collect.importers import import_file as import_rows
@@ -32,7 +34,7 @@ from vitrina.collect.tracking_plan import Plan
 from vitrina.core import config
 from vitrina.core.access import INTERNAL, Caller, Source
 from vitrina.core.catalogue import Placement
-from vitrina.core.clock import MINUTE, Clock, Micros, SystemClock
+from vitrina.core.clock import DAY, MINUTE, Clock, Micros, SimulatedClock, SystemClock, from_datetime
 from vitrina.core.consent import ConsentRecord, Purpose
 from vitrina.core.decision import Answer, DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError
@@ -71,6 +73,10 @@ from vitrina.storage.ticket import Ticket
 from vitrina.understand.audiences import compile_closure, parse, to_wire
 from vitrina.understand.features import FeatureSet, Vectoriser
 from vitrina.understand.features.commerce import FEATURES, NUMBER
+from vitrina.understand.purchase_memory import PurchaseMemory
+
+if TYPE_CHECKING:
+    from vitrina.measure.replay import Replay
 
 __all__ = [
     "BatchBody",
@@ -154,10 +160,16 @@ class Workspace:
     """
 
     def __init__(
-        self, root: Path, *, clock: Clock | None = None, threaded: bool = True, simulated: bool = False
+        self,
+        root: Path,
+        *,
+        clock: Clock | None = None,
+        threaded: bool = True,
+        simulated: bool = False,
+        settings: config.Settings | None = None,
     ) -> None:
         self.root = root
-        self.settings, self.origins = config.load(root / SETTINGS)
+        self.settings, self.origins = config.load(root / SETTINGS) if settings is None else (settings, {})
         self.clock: Clock = clock or SystemClock()
         self._mark = root / "simulated"
         if simulated:
@@ -200,7 +212,13 @@ class Workspace:
             self.root / storage.lake, self.store, clock=self.clock, compact_files=storage.compact_files
         )
         self._streams = _streams(self._events, self._decisions, self._outcomes, self._offers_of)
-        self._drainer = Drainer(self.lake, self._streams, seconds=storage.drain_seconds, rows=storage.drain_rows)
+        self._drainer = Drainer(
+            self.lake,
+            self._streams,
+            seconds=storage.drain_seconds,
+            rows=storage.drain_rows,
+            daily=self.keep_to_retention,
+        )
         self.engine = Engine(self.lake, self._streams)
 
     def _wire(self) -> None:
@@ -211,6 +229,7 @@ class Workspace:
         self.consents = Consents(self.store)
         self.features = FeatureSet(FEATURES, NUMBER)
         self.vectoriser = Vectoriser()
+        self.purchases = PurchaseMemory()
         self.stock = Stock(self.store)
         self.catalogue = Catalogue(
             self.store, self.clock, self.stock, compile_closure, self.settings.workspace.currency
@@ -221,7 +240,7 @@ class Workspace:
             self.store,
             self._events,
             steps=(self._fold_features, self._fold_outcome),
-            merge=self.features.merge,
+            merge=self._merge_features,
             clock=self.clock,
             write_consents=write_consents,
         )
@@ -285,6 +304,10 @@ class Workspace:
 
     def _fold_features(self, leaf: Leaf, event: Event) -> None:
         self.features.fold(leaf.features, event)
+        self.purchases.fold(leaf.features, event)
+
+    def _merge_features(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return self.purchases.merge(self.features.merge(states), states)
 
     def _fold_outcome(self, leaf: Leaf, event: Event) -> None:
         self.outcomes.join(event)
@@ -338,6 +361,15 @@ class Workspace:
         """Move what waits into the lake, now; gives how many rows."""
         return self._drainer.drain()
 
+    def keep_to_retention(self) -> None:
+        """Delete what was kept long enough: events, decisions and outcomes, refused events (30 days)."""
+        now, privacy = self.clock.now(), self.settings.privacy
+        events, decisions = now - privacy.events_days * DAY, now - privacy.decisions_days * DAY
+        for stream in self._streams:
+            self.lake.delete_before(stream, events if stream.name == "events" else decisions)
+        self._decisions.delete_before(decisions)
+        self.store.write(lambda connection: delete_letters(connection, now - 30 * DAY))
+
     def close(self) -> None:
         """Stop the threads, write what waits, close everything."""
         if self._started:
@@ -377,7 +409,8 @@ class Workspace:
             raise OverloadedError("Too many events wait to be folded.", code="collect.backlog")
         now = self.clock.now()
         accepted = accept(read(body, kind), source, now, self._terms, gpc=gpc)
-        letters = self._keep_letters(accepted.dead, source, now) if accepted.dead else None
+        dead = accepted.dead
+        letters = self.store.writer.call(lambda c: store_letters(c, dead, source, now)) if dead else None
         if not accepted.rows:
             return letters or Ticket.of(None)
         return self.store.writer.append(self._events, accepted.rows)
@@ -386,23 +419,6 @@ class Workspace:
         """Store events that are read already; for each whether it was new. `lasting` ids are remembered for ever."""
         rows = [event_row(event) for event in events]
         return [seq is not None for seq in self.store.writer.append(self._events, rows, lasting=lasting).result()]
-
-    def _keep_letters(self, letters: Sequence[DeadLetter], source: Source, now: Micros) -> Ticket[Any]:
-        rows = [
-            {
-                "at": now,
-                "source": source.name,
-                "code": letter.code,
-                "place": letter.where,
-                "cause": letter.cause,
-                "cure": letter.cure,
-                "subject": letter.subject,
-                "message_id": letter.message_id,
-                "body": letter.body,
-            }
-            for letter in letters
-        ]
-        return self.store.writer.call(lambda connection: connection.execute(dead_letter.insert(), rows))
 
     def dead_letters(self) -> int:
         """How many events were refused."""
@@ -560,6 +576,47 @@ class Workspace:
         history = self.catalogue.history("placement", placement_id)
         return {revision: thing.holdout for revision, _, _, thing in history if isinstance(thing, Placement)}
 
+    def replay(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        items: int = 10,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Replay:
+        """Walk the imported history through the decision path, in a workspace made for it; this one is only read.
+
+        Args:
+            since, until: orders placed in [since, until) are asked about; a time without a zone is UTC, None goes to the
+                last order.
+            items: products asked for before each order, 1-20.
+            progress: called with orders done and orders in all.
+
+        Raises:
+            UserError: no order of a known customer lies in the period.
+        """
+        from vitrina.measure.replay import Stage, replay
+        from vitrina.understand.next_order import NextOrder
+
+        start, end = _instant(since), None if until is None else _instant(until)
+        settings = msgspec.structs.replace(self.settings, storage=config.Storage())
+        clock = SimulatedClock(0)
+        with (
+            tempfile.TemporaryDirectory(prefix="vitrina-replay-") as folder,
+            Workspace(Path(folder), clock=clock, threaded=False, settings=settings) as scratch,
+        ):
+            scratch.claim()
+            recommender = NextOrder(memory=scratch.purchases)
+            stage = Stage(
+                clock,
+                scratch.profiles,
+                scratch.catalogue,
+                scratch._decider(recommender),
+                recommender,
+                settings.workspace.currency,
+                self.adult_age,
+            )
+            return replay(self.engine, stage, start, end, items, progress)
+
     def problems(self) -> list[str]:
         """What keeps this process from serving; empty when it can."""
         found: list[str] = []
@@ -581,6 +638,10 @@ class Workspace:
             self._streams,
             self.clock,
         )
+
+
+def _instant(moment: datetime) -> Micros:
+    return from_datetime(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
 def _streams(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vitrina.core.errors import VitrinaError
 from vitrina.storage.lake import READER, Lake
@@ -17,20 +17,28 @@ log = logging.getLogger(__name__)
 
 _COMPACT_SECONDS = 600.0
 _LOOK_SECONDS = 1.0
+_DAY_SECONDS = 86_400.0
 
 
 class Drainer:
     """Drains streams every `seconds`, or as soon as `rows` wait.
 
+    Args:
+        daily: called once a day, and when it starts: retention.
+
     Attributes:
         fault: why the last move failed, or None.
     """
 
-    def __init__(self, lake: Lake, streams: Sequence[Stream], *, seconds: float, rows: int) -> None:
+    def __init__(
+        self, lake: Lake, streams: Sequence[Stream], *, seconds: float, rows: int, daily: Callable[[], None]
+    ) -> None:
         self._lake = lake
         self._streams = tuple(streams)
         self._seconds = seconds
         self._rows = rows
+        self._daily = daily
+        self._cleaned: float | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._last = 0.0
@@ -61,6 +69,7 @@ class Drainer:
                     self.drain()
                     self._last = time.monotonic()
                     self._compact()
+                    self._clean()
                 self.fault = None
             except VitrinaError as error:
                 self.fault = str(error)
@@ -74,6 +83,11 @@ class Drainer:
             return True
         journals = [stream.journal for stream in self._streams]
         return any(journal.last() - journal.offset(READER) >= self._rows for journal in journals)
+
+    def _clean(self) -> None:
+        if self._cleaned is None or time.monotonic() - self._cleaned >= _DAY_SECONDS:
+            self._daily()
+            self._cleaned = time.monotonic()
 
     def _compact(self) -> None:
         if time.monotonic() - self._compacted < _COMPACT_SECONDS:
