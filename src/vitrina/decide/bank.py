@@ -268,9 +268,12 @@ class BoundBank:
         # 1 − z/2n is what the power needs, so sign, scale and the 1 are put in here once.
         self._g = g
         self._shared = np.ascontiguousarray((shared * _UNIT).transpose(1, 0, 2).reshape(features, -1))
-        self._constant = np.ascontiguousarray(1.0 + _UNIT * (own[:, :, 0] + bias[:, None]), dtype=np.float32)
+        constant = 1.0 + _UNIT * (own[:, :, 0] + bias[:, None])
         rest = own[:, :, 1:].transpose(2, 0, 1) * _UNIT
-        self._own = np.ascontiguousarray(rest.reshape(basis.shape[1], self._rows * self.offers))
+        self._own = np.ascontiguousarray(
+            np.concatenate([constant[None], rest]).reshape(1 + basis.shape[1], self._rows * self.offers),
+            dtype=np.float32,
+        )
         self._directions = _scattered(basis, layout.subset[1:], features)
         loss = np.array([bank.loss(offer) for offer in offers])
         self._margin = (np.asarray(candidates.margin, dtype=np.float64) * (1.0 - loss)).astype(np.float32)
@@ -280,9 +283,7 @@ class BoundBank:
     def margins(self, x: Single) -> Single:
         """Expected margin of each candidate under each draw, minor units, (M, K); `x` is the person's vector (d,)."""
         q = np.dot(np.dot(x, self._shared).reshape(self._rows, self._attributes), self._g)
-        q += self._constant
-        if len(self._own):
-            q += np.dot(np.dot(x, self._directions), self._own).reshape(self._rows, self.offers)
+        q += np.dot(np.dot(x, self._directions), self._own).reshape(self._rows, self.offers)
         if self._reach * math.sqrt(float(np.dot(x, x))) < _LARGEST:
             np.divide(q, np.subtract(_TWO, q), out=q)
             for _ in range(_SQUARINGS):
@@ -306,7 +307,8 @@ def _largest_norm(shared: Single, own: Single, g: Single) -> float:
 
 
 def _scattered(basis: Single, subset: Sequence[int], features: int) -> Single:
-    """The basis over all features, (d, r): 0 where a feature has no part in the offer block."""
-    out = np.zeros((features, basis.shape[1]), dtype=np.float32)
-    out[list(subset)] = basis
+    """(d, 1 + r): what takes a vector to its constant and its coordinates in the basis."""
+    out = np.zeros((features, 1 + basis.shape[1]), dtype=np.float32)
+    out[0, 0] = 1.0
+    out[list(subset), 1:] = basis
     return out

@@ -92,11 +92,13 @@ def test_binding_once_serves_until_the_list_changes():
 
 def test_an_unmet_offer_is_drawn_wide_and_always_the_same():
     heads = [learned(TWO_HEADS, 1, offer_subset(D))]
-    offers, x = listed(), np.r_[1.0, np.zeros(D - 1)].astype(np.float32)
+    listing, x = listed(), np.r_[1.0, np.zeros(D - 1)].astype(np.float32)
+    offers = Listed(listing.offer_ids, listing.margin, listing.cost, np.repeat(listing.g[:1], K, axis=0))
     first, second = (drawn(heads).bind(offers).margins(x) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    spread = (np.log(first).std(axis=0))[[0, K - 1]]
-    assert spread[1] > spread[0]
+    logarithm = np.log(first / offers.margin.astype(np.float32))
+    own = (logarithm - logarithm.mean(axis=1, keepdims=True)).std(axis=0)
+    assert own[K - 5 :].mean() > own[: K - 5].mean()
 
 
 def test_a_wild_vector_gives_finite_margins():
