@@ -410,7 +410,7 @@ class Workspace:
         now = self.clock.now()
         accepted = accept(read(body, kind), source, now, self._terms, gpc=gpc)
         dead = accepted.dead
-        letters = self.store.writer.call(lambda c: store_letters(c, dead, source, now)) if dead else None
+        letters = self.store.writer.call(lambda c: store_letters(c, dead, source.name, now)) if dead else None
         if not accepted.rows:
             return letters or Ticket.of(None)
         return self.store.writer.append(self._events, accepted.rows)

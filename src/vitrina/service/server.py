@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,7 @@ def run(
         backlog=2048,
     )
     server = _Server(config, lambda address: _welcome(workspace, address, on_ready))
+    _hold_signals()
     try:
         server.run()
     except SystemExit as stop:
@@ -83,6 +86,13 @@ def run(
             raise _not_listening(host, port) from None
     if not server.listened:
         raise _not_listening(host, port)
+
+
+def _hold_signals() -> None:
+    """Uvicorn raises the signal that stopped it once more when it is done; by then we still have to close what we hold."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
 
 
 class _Server(uvicorn.Server):
