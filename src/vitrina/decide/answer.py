@@ -1,4 +1,4 @@
-"""The answer of a decision, made from its log row alone: so the same row gives the same answer again, after a restart too."""
+"""The answer of a decision, made from its log row alone: the same row gives the same answer, after a restart too."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def get_body(catalogue: Catalogue, kind: str, thing_id: str) -> Body:
 def import_offers(
     catalogue: Catalogue, data: bytes, form: str, by: str = "", fields: Collection[str] | None = None
 ) -> ImportReport:
-    """Add or replace offers from a file, row by row: a bad row is reported and the good ones are stored, in one transaction.
+    """Add or replace offers from a file: a bad row is reported, the good ones are stored in one transaction.
 
     CSV has a header of field names as on the wire: `id`, `name`, `price`, `currency`, `margin`, `attributes.colour`,
     `eligibility.minimumAge`, …; lists are separated by `;`. NDJSON has one offer body with its `id` a line.

@@ -1,4 +1,7 @@
-"""The numbered list of candidates of one placement: everything about the offers that doesn't depend on who is asking."""
+"""The numbered list of candidates of one placement.
+
+Everything about the offers that doesn't depend on who is asking.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from vitrina.decide.rules import CompileRule, Rules
 __all__ = ["ATTRIBUTES", "CATEGORY_COLUMNS", "Candidates", "Listing", "build"]
 
 CATEGORY_COLUMNS = 8
-"""Columns of one-hot categories; the catalogue's first seven categories have their own, all later ones share the last."""
+"""Columns of one-hot categories: the catalogue's first seven have their own, all later ones share the last."""
 
 ATTRIBUTES: tuple[str, ...] = (
     "constant",
@@ -33,7 +36,8 @@ ATTRIBUTES: tuple[str, ...] = (
 class Listing(msgspec.Struct, frozen=True, array_like=True):
     """What names a list of candidates for ever: revisions, in order. Its number is a hash of this.
 
-    `creatives` holds (id, revision) of the approved creatives of the placement's channel; `columns` the category column of each offer.
+    `creatives` holds (id, revision) of the approved creatives of the placement's channel; `columns` the category
+    column of each offer.
     """
 
     placement: str
@@ -56,7 +60,8 @@ class Candidates:
         listing: the revisions it is made of.
         placement: where they are shown.
         offers, offer_ids: the K candidates; `position` finds one by id.
-        margin: float64[K], minor units that one sale earns (the price where no margin is stated, 1 major unit where neither is).
+        margin: float64[K], minor units that one sale earns (the price where no margin is stated, 1 major unit where
+            neither is).
         price: float64[K], minor units, NaN where there is none. cost: float64[K], minor units.
         discount: float64[K], fraction.
         prices, costs: the same as tuples of int or None, for the log.
@@ -99,7 +104,10 @@ class Candidates:
         return None if creative_id is None else self._by_id.get(creative_id)
 
     def creatives_for(self, locale: str) -> tuple[Creative | None, ...]:
-        """The creative of each candidate for a page in `locale` (such as en or ru-RU): same locale, same language, any language, first."""
+        """The creative of each candidate for a page in `locale` (such as en or ru-RU).
+
+        The same locale is taken first, then the same language, then one for any language, then the first.
+        """
         chosen = self._chosen.get(locale)
         if chosen is None:
             chosen = tuple(_best(self._creatives.get(offer, ()), locale) for offer in self.offer_ids)
@@ -166,7 +174,10 @@ def _margin(offer: Offer, unit: float) -> float:
 def _attributes(
     price: NDArray[np.float64], discount: NDArray[np.float64], margin: NDArray[np.float64], columns: Sequence[int]
 ) -> NDArray[np.float32]:
-    """float32[K, A] on fixed scales (major units: a price of 25 and a margin of 8 lie near zero), so that no new offer moves the others."""
+    """float32[K, A] of money in major units, on fixed scales, so that no new offer moves the others.
+
+    A price of 25 and a margin of 8 lie near zero.
+    """
     out = np.zeros((len(price), len(ATTRIBUTES)), dtype=np.float32)
     out[:, 0] = 1.0
     out[:, 1] = np.where(np.isnan(price), 0.0, (np.log1p(np.nan_to_num(price)) - 3.26) / 1.2)

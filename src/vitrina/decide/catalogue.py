@@ -1,4 +1,4 @@
-"""The catalogue: offers, creatives and placements, every revision kept, and the numbered lists that decisions choose from."""
+"""Offers, creatives and placements, every revision kept, and the numbered lists that decisions choose from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _DECODE: dict[str, Callable[[bytes], Any]] = {
 }
 _encode = msgspec.msgpack.Encoder().encode
 _INSERT_LIST = text(
-    "insert into candidate_list (number, placement, at, body) values (:number, :placement, :at, :body) on conflict do nothing"
+    "insert into candidate_list (number, placement, at, body) "
+    "values (:number, :placement, :at, :body) on conflict do nothing"
 )
 _NUMBERED = 64
 _COLUMNS = (catalogue_revision.c.kind, catalogue_revision.c.id, catalogue_revision.c.deleted, catalogue_revision.c.body)
@@ -107,7 +108,7 @@ class Catalogue:
         return [placement for _, placement in sorted(self._now.placement.items())]
 
     def history(self, kind: str, thing_id: str) -> list[tuple[int, int, str, Thing | None]]:
-        """Every revision: (revision, when in microseconds UTC, who, the thing after it or None when it was taken away)."""
+        """Every revision: its number, when (microseconds UTC), who, and the thing after it (None when taken away)."""
         table = catalogue_revision
         query = select(table).where(table.c.kind == kind, table.c.id == thing_id).order_by(table.c.revision)
         with self._store.read() as connection:
@@ -179,7 +180,7 @@ class Catalogue:
     # lists of candidates
 
     def candidates(self, placement_id: str) -> Candidates:
-        """The current numbered list of a placement. Its members are queued for the store before any decision that names it.
+        """The current numbered list of a placement, queued for the store before any decision that names it.
 
         Raises:
             NotFoundError: there is no such placement, or it is switched off.
@@ -193,7 +194,7 @@ class Catalogue:
         return found
 
     def numbered(self, number: int) -> Candidates | None:
-        """The list with this number, made again from its revisions if it isn't the current one; None if it is not known."""
+        """The list with this number, made again from its revisions where needed; None if it is not known."""
         found = self._by_number.get(number)
         if found is None:
             found = self._load(number)

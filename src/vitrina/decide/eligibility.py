@@ -1,4 +1,7 @@
-"""Which candidates may be shown to this person, now, and why the others may not. Each refusal keeps its first reason."""
+"""Which candidates may be shown to this person, now, and why the others may not.
+
+Each refusal keeps its first reason.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def list_eligible(
 ) -> Eligible:
     """Check every rule, cheapest first; the first refusal of a candidate is the one that is kept.
 
-    Without a grant the caller passes no personal values: then a rule on them finds them missing, which makes an audience's
+    Without a grant the caller passes no personal values: a rule on them finds them missing, which makes an audience's
     comparison false (the offer is refused) and an exclusion's comparison false too (it excludes nobody it can't know).
 
     Args:

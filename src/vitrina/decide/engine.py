@@ -189,7 +189,7 @@ class Engine:
         log: the decision log.
         stock: what is left.
         clock, rng: time and chance.
-        recommender: supplies candidates above `shortlist_above` of them, and the scores of the `ranking` policy; None does without.
+        recommender: supplies candidates above `shortlist_above` of them, and scores for `ranking`; None does without.
         shortlist_above: offers above which the recommender proposes that many.
         expires_seconds: how long a page may keep an answer.
         adult_age: years from which advertising may profile a person.
@@ -239,7 +239,7 @@ class Engine:
         Args:
             request: who, where, in what context.
             caller: who asks; only a secret key, the console and the house itself may preview.
-            replayed: the decision walks through history: nobody sees it, nothing learns from it, and it leaves no trace.
+        replayed: the decision walks through history: nobody sees it, nothing learns from it, it leaves no trace.
 
         Raises:
             NotFoundError: there is no such placement.
@@ -257,7 +257,7 @@ class Engine:
             grant = self.ask_permission(asked, person)
             seen = self.read_features(asked, person, grant)
             eligible = self.list_eligible(asked, person, seen)
-        bound = self._banks.current(asked.placement.id).bind(asked.candidates)
+        bound = self.bind(asked)
         margins = self.expected_margin(asked, bound, seen, eligible)
         choice = self.choose(asked, seen, margins, eligible)
         row = self.log_row(asked, grant, seen, eligible, bound, choice)
@@ -304,16 +304,22 @@ class Engine:
             adult_age=self._adult_age,
         )
 
+    def bind(self, asked: Asked) -> Bound:
+        """The newest bank over the candidates; none where the recommender ranks, which spares a large catalogue the work."""
+        if self._ranks(asked):
+            return _NO_BANK
+        return self._banks.current(asked.placement.id).bind(asked.candidates)
+
     def expected_margin(self, asked: Asked, bound: Bound, seen: Seen, eligible: Eligible) -> Margins:
         """float32[M, K]: what each candidate would earn under each draw, minor units."""
         if not eligible.count or not self._policy(asked.candidates).scores:
             return _NO_MARGINS
-        if asked.placement.policy.kind == "ranking" and self._recommender is not None:
+        if self._recommender is not None and self._ranks(asked):
             return self._recommender.scores(seen.personal, asked.candidates, asked.now, eligible.mask)[np.newaxis]
         return bound.margins(seen.x)
 
     def choose(self, asked: Asked, seen: Seen, margins: Margins, eligible: Eligible) -> Chosen:
-        """The slate with its chances; for a person of the holdout what they are served, and the slate they would have seen."""
+        """The slate with its chances; of the holdout what they are served, and the slate they would have seen."""
         held = in_placement_holdout(asked.placement, seen.assignment_key)
         policy = self._policy(asked.candidates)
         if not eligible.count:
@@ -333,7 +339,7 @@ class Engine:
         bound: Bound,
         chosen: Chosen,
     ) -> DecisionRow:
-        """The row of the log: everything that the answer, the audit and the learning need, and nothing that follows from it."""
+        """The row of the log: what answer, audit and learning need, and nothing that follows from the rest."""
         candidates, request, choice, ghost = asked.candidates, asked.request, chosen.choice, chosen.ghost
         decided_by = ghost if ghost is not None else choice
         creatives = candidates.creatives_for(asked.locale)
@@ -405,8 +411,8 @@ class Engine:
     def _assignment_key(self, asked: Asked, person: Known | None) -> str:
         """The identifier that holdouts hash: the person's first, kept once decided.
 
-        Somebody who signs in may be asked for by userId and anonymousId before an event has joined the two: then a decision made
-        for the anonymousId settles it.
+        Somebody who signs in may be asked for by userId and anonymousId before an event has joined the two: then a
+        decision made for the anonymousId settles it.
         """
         anonymous = asked.request.anonymous_id
         if asked.other_subject is not None and (person is None or person.decided_at is None):
@@ -425,6 +431,9 @@ class Engine:
             policy = self._policies[candidates.number] = policy_of(candidates.placement.policy)
         return policy
 
+    def _ranks(self, asked: Asked) -> bool:
+        return self._recommender is not None and asked.placement.policy.kind == "ranking"
+
     def _shortlist(self, asked: Asked, seen: Seen) -> Sequence[int] | None:
         if self._recommender is None or len(asked.candidates) <= self._shortlist_above:
             return None
@@ -441,6 +450,16 @@ class Engine:
 def feature_set_number(features: FeatureSet, vectoriser: Vectoriser) -> int:
     """The number under which decisions log their vectors: it changes with the features and with the columns."""
     return features.number * 1000 + vectoriser.number
+
+
+class _NoBank:
+    """Stands for a bank where none is asked."""
+
+    number = 0
+
+    def margins(self, x: NDArray[np.float32]) -> Margins:
+        """Nothing."""
+        return _NO_MARGINS
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -472,6 +491,7 @@ class Chosen(msgspec.Struct, frozen=True, gc=False):
 
 
 _NO_MARGINS = np.empty((0, 0), dtype=np.float32)
+_NO_BANK = _NoBank()
 _NOTHING = Choice(items=(), probabilities=(), slate_probability=1.0)
 
 

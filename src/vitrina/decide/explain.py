@@ -1,4 +1,4 @@
-"""Why: what one decision chose from, what was refused, with which chances — recomputed from the versions that its row names."""
+"""Why: what one decision chose from, what was refused and with which chances, recomputed from its versions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vitrina.decide.policies import Margins, Policy, Uniform, policy_of
 __all__ = ["Explainer", "Recomputed"]
 
 _LEAST_SHARE = 0.05
-"""A feature is named as a reason when without it the offer's lead would be smaller by this share of its expected margin."""
+"""A feature is named when without it the offer's lead would be smaller by this share of its expected margin."""
 
 _UNIFORM = Uniform()
 
@@ -109,7 +109,7 @@ class Explainer:
         )
 
     def recompute(self, row: DecisionRow) -> Recomputed | None:
-        """The row's chances from its versions alone; None when the list or the bank is no longer kept, or a recommender scored.
+        """The row's chances from its versions alone; None when list or bank is gone, or a recommender scored.
 
         Logged and recomputed chances agree to 1e-9: both come from the same float32 vector, draws and formula.
         """
@@ -132,7 +132,7 @@ class Explainer:
         return Recomputed(shown, ghost, difference, margins)
 
     def reasons(self, row: DecisionRow, position: int) -> tuple[Reason, ...]:
-        """Why the item in `position` (from 0) was shown; names the feature that spoke most for it where the bank is still kept."""
+        """Why the item in `position` (from 0) was shown, with the feature that spoke most for it."""
         plain = shown_reason(row, position)
         if plain[0].code != "shown.best":
             return plain
@@ -203,7 +203,10 @@ class Explainer:
 
 
 def _first_chances(row: DecisionRow, candidates: Candidates, eligible: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """float64[K]: chance of each candidate in the first position, under the rule that served. Needs no bank: the draws' votes are logged."""
+    """float64[K]: chance of each candidate in the first position, under the rule that served.
+
+    It needs no bank: the draws' votes are logged.
+    """
     count = int(eligible.sum())
     chances = np.zeros(len(candidates))
     if not count or not row.items:
@@ -256,7 +259,7 @@ def _params(code: str, offer: Offer) -> dict[str, str | int | float]:
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[int]]:
-    """Entries of the vector by the feature that they belong to; the constant and the mark of personal data belong to none."""
+    """Entries of the vector by feature; the constant and the mark of personal data belong to none."""
     grouped: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         if name in ("constant", "personal"):

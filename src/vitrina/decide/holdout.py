@@ -30,7 +30,8 @@ def serve_holdout(
 ) -> tuple[str, Choice]:
     """What the holdout sees, and the rule that chose it: uniform | fixed | fallback.
 
-    A fixed order shows its first eligible offers; the fallback is an empty slate, for which the page gets the placement's own content.
+    A fixed order shows its first eligible offers; the fallback is an empty slate, for which the page gets the
+    placement's own content.
     """
     serves = candidates.placement.holdout_serves
     if serves == "uniform":

@@ -39,7 +39,8 @@ class DecisionList:
     def recent(self, wanted: DecisionFilter, limit: int = 20) -> DecisionPage:
         """A page of decisions that match, newest first.
 
-        At most `SCANNED` rows of the log are looked at from where the page begins; matches are counted when the log is short.
+        At most `SCANNED` rows of the log are looked at from where the page begins; matches are counted when the log
+        is short.
         """
         cursor = wanted.before or wanted.after
         start = self._number(cursor) if cursor else None
@@ -89,9 +90,7 @@ class DecisionList:
             yield rows
             scanned, last = scanned + len(rows), rows[-1].seq
 
-    def _query(
-        self, wanted: DecisionFilter, last: int | None, *, rising: bool
-    ) -> Select[Any, Any, Any, Any, Any]:
+    def _query(self, wanted: DecisionFilter, last: int | None, *, rising: bool) -> Select[Any, Any, Any, Any, Any]:
         table = self._log.journal.table
         query = select(table.c.seq, table.c.id, table.c.at, table.c.subject, table.c.body)
         if last is not None:

@@ -39,9 +39,9 @@ DEFAULT_RULES: tuple[OutcomeRule, ...] = (
 
 _REMEMBERED = 20_000
 _INSERT = text(
-    "insert into outcome (id, decision_id, offer_id, position, kind, event, message_id, order_id, at, value, currency, trusted, "
-    "placement, subject) values (:id, :decision_id, :offer_id, :position, :kind, :event, :message_id, :order_id, :at, :value, "
-    ":currency, :trusted, :placement, :subject) on conflict do nothing"
+    "insert into outcome (id, decision_id, offer_id, position, kind, event, message_id, order_id, at, value, currency, "
+    "trusted, placement, subject) values (:id, :decision_id, :offer_id, :position, :kind, :event, :message_id, "
+    ":order_id, :at, :value, :currency, :trusted, :placement, :subject) on conflict do nothing"
 )
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -63,8 +63,8 @@ class OutcomeLog:
     """Credits events to decisions and keeps the outcomes (table `outcome`, journal `outcomes`).
 
     Attributes:
-        refused: reason → how many events named a decision and were not credited: `decision.unknown`, `decision.preview`,
-            `offer.other`, `event.other`, `window`, `currency.other`, `order.unknown`.
+        refused: reason → how many events named a decision and were not credited: `decision.unknown`,
+            `decision.preview`, `offer.other`, `event.other`, `window`, `currency.other`, `order.unknown`.
     """
 
     def __init__(self, store: Store, journal: Journal, decisions: DecisionLog, lists: Lists) -> None:
@@ -78,8 +78,8 @@ class OutcomeLog:
     def join(self, event: Event) -> Outcome | None:
         """Credit one event, called in the fold in order; None when it is no outcome.
 
-        Folding an event again is harmless: the same outcome has the same id. Nothing is waited for; the write is queued before the
-        fold's own offset, so no crash can lose it.
+        Folding an event again is harmless: the same outcome has the same id. Nothing is waited for; the write is
+        queued before the fold's own offset, so no crash can lose it.
         """
         if event.decision_id is None and (event.name != REFUND or event.order_id is None):
             return None
@@ -236,7 +236,7 @@ def _same(one: Outcome, other: Outcome) -> bool:
 
 
 def _key(credited: Outcome) -> bytes:
-    """What makes an outcome the same: clicks once an item, conversions once an order, reversals once a message; forged ones apart."""
+    """What makes an outcome the same: a click an item, a conversion an order, a reversal a message; forged apart."""
     once = {"click": "", "conversion": credited.order_id or credited.message_id}.get(credited.kind, credited.message_id)
     parts = (credited.decision_id, credited.offer_id, credited.kind, once, str(credited.trusted))
     return hash16("\n".join(parts), b"outcome")

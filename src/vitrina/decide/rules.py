@@ -1,4 +1,4 @@
-"""The eligibility rules of a list of candidates, turned once into what a decision can check without looking at every offer."""
+"""The eligibility rules of a list of candidates, grouped so that a decision need not look at every offer."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Rules:
         }
 
     def standing(self, now: Micros) -> bytes:
-        """One byte a candidate: the refusals that hold whoever asks, at `now` (0 for none). Worked out again when a schedule turns."""
+        """One byte a candidate: the refusal that holds at `now` whoever asks, 0 for none."""
         since, until, codes = self._at
         if since <= now < until:
             return codes

@@ -1,4 +1,4 @@
-"""Tables of the decide room: the catalogue's revisions, lists of candidates, stock, outcomes; and what goes to the lake."""
+"""Tables of the decide room: revisions, lists of candidates, stock, outcomes; and what goes to the lake."""
 
 from __future__ import annotations
 
@@ -234,12 +234,30 @@ def decision_schema() -> Any:
 
     text, whole, number, yes, raw = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.binary()
     kinds: dict[str, Any] = {
-        "seq": whole, "occurred_at": pa.timestamp("us", "UTC"), "holdout": yes, "placement_revision": pa.int32(), "catalogue": whole,
-        "eligible": raw, "refusals": raw, "items": pa.list_(pa.int32()), "offers": pa.list_(text), "creatives": pa.list_(text),
-        "probabilities": pa.list_(number), "slate_probability": number, "ghost": pa.list_(pa.int32()),
-        "ghost_probabilities": pa.list_(number), "bank": whole, "draw": pa.int32(), "coins": pa.int32(), "features": raw,
-        "feature_set": pa.int32(), "personalised": yes, "prices": pa.list_(whole), "costs": pa.list_(whole), "replayed": yes,
-    }  # fmt: skip
+        "seq": whole,
+        "occurred_at": pa.timestamp("us", "UTC"),
+        "holdout": yes,
+        "placement_revision": pa.int32(),
+        "catalogue": whole,
+        "eligible": raw,
+        "refusals": raw,
+        "items": pa.list_(pa.int32()),
+        "offers": pa.list_(text),
+        "creatives": pa.list_(text),
+        "probabilities": pa.list_(number),
+        "slate_probability": number,
+        "ghost": pa.list_(pa.int32()),
+        "ghost_probabilities": pa.list_(number),
+        "bank": whole,
+        "draw": pa.int32(),
+        "coins": pa.int32(),
+        "features": raw,
+        "feature_set": pa.int32(),
+        "personalised": yes,
+        "prices": pa.list_(whole),
+        "costs": pa.list_(whole),
+        "replayed": yes,
+    }
     return pa.schema([(name, kinds.get(name, text)) for name in _DECISION_COLUMNS])
 
 
@@ -307,8 +325,12 @@ def outcome_schema() -> Any:
     import pyarrow as pa
 
     kinds: dict[str, Any] = {
-        "seq": pa.int64(), "position": pa.int32(), "occurred_at": pa.timestamp("us", "UTC"), "value": pa.int64(), "trusted": pa.bool_(),
-    }  # fmt: skip
+        "seq": pa.int64(),
+        "position": pa.int32(),
+        "occurred_at": pa.timestamp("us", "UTC"),
+        "value": pa.int64(),
+        "trusted": pa.bool_(),
+    }
     return pa.schema([(name, kinds.get(name, pa.string())) for name in _OUTCOME_COLUMNS])
 
 

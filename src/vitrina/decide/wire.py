@@ -1,4 +1,7 @@
-"""Offers, creatives and placements as JSON on the wire (camelCase), and back; every refusal names the field at fault."""
+"""Offers, creatives and placements as JSON on the wire (camelCase), and back.
+
+Every refusal names the field at fault.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class AmountBody(_Body, frozen=True, kw_only=True):
 
 
 class ScheduleBody(_Body, frozen=True, kw_only=True):
-    """When an offer may be shown: ISO 8601 times, days 1 (Monday) – 7 or their English names, hours 0–23, all in UTC."""
+    """When an offer may be shown.
+
+    ISO 8601 times, days 1 (Monday) – 7 or their English names, hours 0–23, all in UTC.
+    """
 
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
@@ -201,7 +207,8 @@ def offer_of(offer_id: str, body: OfferBody, fields: Collection[str] | None = No
         fields: names of features that rules may look at; None lets every name pass.
 
     Raises:
-        UserError: a field can't be: an id with spaces, money of two currencies, a negative price, a rule that can't be read.
+        UserError: a field can't be: an id with spaces, money of two currencies, a negative price, a rule that can't
+        be read.
     """
     _check_id(offer_id, body.id)
     price, margin = _money(body.price, "price"), _money(body.margin, "margin", negative=True)

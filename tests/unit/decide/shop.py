@@ -137,9 +137,16 @@ class Shop:
         self.listing = DecisionList(self.log, self.outcomes, self.catalogue)
         self.people, self.banks = People(), Banks()
         self.engine = Engine(
-            catalogue=self.catalogue, profiles=self.people, features=FeatureSet(FEATURES, NUMBER), vectoriser=Vectoriser(),
-            banks=self.banks, log=self.log, stock=self.stock, clock=self.clock, rng=np.random.default_rng(seed),
-        )  # fmt: skip
+            catalogue=self.catalogue,
+            profiles=self.people,
+            features=FeatureSet(FEATURES, NUMBER),
+            vectoriser=Vectoriser(),
+            banks=self.banks,
+            log=self.log,
+            stock=self.stock,
+            clock=self.clock,
+            rng=np.random.default_rng(seed),
+        )
 
     def stock_up(self, count=5, **placement):
         """`count` offers o0… with one approved creative each, and the placement `home`."""
@@ -162,6 +169,9 @@ def offer(offer_id, *, price=1000, margin=300, **fields):
 
 def creative(offer_id, locale="", **fields):
     return Creative(
-        id=f"c-{offer_id}{locale}", offer_id=offer_id, locale=locale, content={"title": offer_id + locale},
+        id=f"c-{offer_id}{locale}",
+        offer_id=offer_id,
+        locale=locale,
+        content={"title": offer_id + locale},
         **{"status": CreativeStatus.APPROVED, **fields},
-    )  # fmt: skip
+    )

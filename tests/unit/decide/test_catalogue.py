@@ -12,31 +12,64 @@ from vitrina.decide.bodies import get_body, import_offers, put_body
 
 WHOLE = {
     "offer": {
-        "name": "Зелёный чай", "category": "tea", "attributes": {"leaf": "green", "grams": 100, "organic": True},
-        "price": {"amount": "9.50", "currency": "EUR"}, "margin": {"amount": "-1.20", "currency": "EUR"}, "discount": 0.25,
-        "cost": {"amount": "0.01", "currency": "EUR"}, "placements": ["home"],
+        "name": "Зелёный чай",
+        "category": "tea",
+        "attributes": {"leaf": "green", "grams": 100, "organic": True},
+        "price": {"amount": "9.50", "currency": "EUR"},
+        "margin": {"amount": "-1.20", "currency": "EUR"},
+        "discount": 0.25,
+        "cost": {"amount": "0.01", "currency": "EUR"},
+        "placements": ["home"],
         "schedule": {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "days": [1, 7], "hours": [9, 10]},
-        "stock": 12, "tags": ["new"], "advertising": True,
+        "stock": 12,
+        "tags": ["new"],
+        "advertising": True,
         "eligibility": {
-            "minimumAge": 18, "maximumAge": 99, "requiresConsent": ["email"], "excludeBoughtDays": 30,
-            "audience": {"all": [{"field": "orders_90d", "op": ">=", "value": 2}, {"field": "trait.city", "op": "missing"}]},
-            "exclude": {"not": {"field": "context.page", "op": "in", "value": ["cart"]}}, "cap": {"count": 2, "per": "week"},
+            "minimumAge": 18,
+            "maximumAge": 99,
+            "requiresConsent": ["email"],
+            "excludeBoughtDays": 30,
+            "audience": {
+                "all": [{"field": "orders_90d", "op": ">=", "value": 2}, {"field": "trait.city", "op": "missing"}]
+            },
+            "exclude": {"not": {"field": "context.page", "op": "in", "value": ["cart"]}},
+            "cap": {"count": 2, "per": "week"},
         },
         "enabled": False,
     },
     "creative": {
-        "offerId": "x", "channel": "email", "locale": "ru", "size": "600x200", "content": {"title": "Чай", "deep": [1, {"a": None}]},
-        "generated": True, "status": "approved",
+        "offerId": "x",
+        "channel": "email",
+        "locale": "ru",
+        "size": "600x200",
+        "content": {"title": "Чай", "deep": [1, {"a": None}]},
+        "generated": True,
+        "status": "approved",
     },
     "placement": {
-        "name": "Home", "public": True, "slots": 3, "channel": "app", "currency": "USD", "holdout": 0.1, "holdoutServes": ["x"],
-        "policy": {"kind": "uniform", "floor": 0.05}, "fallback": {"title": "?"}, "durability": "process", "purpose": "email",
+        "name": "Home",
+        "public": True,
+        "slots": 3,
+        "channel": "app",
+        "currency": "USD",
+        "holdout": 0.1,
+        "holdoutServes": ["x"],
+        "policy": {"kind": "uniform", "floor": 0.05},
+        "fallback": {"title": "?"},
+        "durability": "process",
+        "purpose": "email",
         "outcomes": [
-            {"event": "Signed Up", "value": {"amount": "2.00", "currency": "USD"}, "window": "12h", "sign": -1, "weak": True}
+            {
+                "event": "Signed Up",
+                "value": {"amount": "2.00", "currency": "USD"},
+                "window": "12h",
+                "sign": -1,
+                "weak": True,
+            }
         ],
         "enabled": False,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -75,11 +108,36 @@ def test_every_field_comes_back(shop, kind):
         ),
         ("offer", '{"name": "a", "schedule": {"from": "tomorrow"}}', "schedule.from", "catalogue.time"),
         ("offer", '{"name": "a", "schedule": {"days": ["noday"]}}', "schedule.days", "catalogue.day"),
-        ("offer", '{"name": "a", "schedule": {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}}', "schedule.to", "catalogue.schedule"),
-        ("offer", '{"name": "a", "eligibility": {"cap": {"count": 1, "per": "year"}}}', "eligibility.cap.per", "catalogue.invalid"),
-        ("offer", '{"name": "a", "eligibility": {"minimumAge": 20, "maximumAge": 10}}', "eligibility.maximumAge", "catalogue.age"),
-        ("offer", '{"name": "a", "eligibility": {"audience": {"field": "ordres_90d", "op": ">", "value": 1}}}', "eligibility.audience.field", None),
-        ("offer", '{"name": "a", "eligibility": {"exclude": {"any": [{"op": ">"}]}}}', "eligibility.exclude.any[0]", None),
+        (
+            "offer",
+            '{"name": "a", "schedule": {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}}',
+            "schedule.to",
+            "catalogue.schedule",
+        ),
+        (
+            "offer",
+            '{"name": "a", "eligibility": {"cap": {"count": 1, "per": "year"}}}',
+            "eligibility.cap.per",
+            "catalogue.invalid",
+        ),
+        (
+            "offer",
+            '{"name": "a", "eligibility": {"minimumAge": 20, "maximumAge": 10}}',
+            "eligibility.maximumAge",
+            "catalogue.age",
+        ),
+        (
+            "offer",
+            '{"name": "a", "eligibility": {"audience": {"field": "ordres_90d", "op": ">", "value": 1}}}',
+            "eligibility.audience.field",
+            None,
+        ),
+        (
+            "offer",
+            '{"name": "a", "eligibility": {"exclude": {"any": [{"op": ">"}]}}}',
+            "eligibility.exclude.any[0]",
+            None,
+        ),
         ("offer", '{"id": "b", "name": "a"}', "id", "catalogue.id"),
         ("creative", '{"offerId": "nothing"}', "offerId", "offer.unknown"),
         ("creative", '{"offerId": "x", "status": "great"}', "status", "catalogue.invalid"),
@@ -87,9 +145,14 @@ def test_every_field_comes_back(shop, kind):
         ("placement", '{"holdoutServes": ["nothing"]}', "holdoutServes", "offer.unknown"),
         ("placement", '{"policy": {"kind": "greedy"}}', "policy.kind", "catalogue.invalid"),
         ("placement", '{"outcomes": [{"event": "E", "window": "a week"}]}', "outcomes[0].window", "catalogue.window"),
-        ("placement", '{"outcomes": [{"event": "E", "value": {"amount": 1, "currency": "USD"}}]}', "outcomes[0].value.currency", "catalogue.currency"),
+        (
+            "placement",
+            '{"outcomes": [{"event": "E", "value": {"amount": 1, "currency": "USD"}}]}',
+            "outcomes[0].value.currency",
+            "catalogue.currency",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refusal_names_the_field_and_the_cure(shop, kind, body, where, code):
     shop.catalogue.put(offer("x"))
     with pytest.raises(UserError) as caught:
@@ -166,8 +229,12 @@ def test_csv_row_by_row(shop):
     report = import_offers(shop.catalogue, CSV.encode(), "csv", "me")
     assert (report.read, report.stored, report.unchanged, report.refused) == (7, 2, 0, 5)
     assert [(refusal.row, refusal.id, refusal.field) for refusal in report.refusals] == [
-        (2, "b", "price.amount"), (3, "", ""), (4, "a", "id"), (5, "", "id"), (6, "", "advertising"),
-    ]  # fmt: skip
+        (2, "b", "price.amount"),
+        (3, "", ""),
+        (4, "a", "id"),
+        (5, "", "id"),
+        (6, "", "advertising"),
+    ]
     tea = shop.catalogue.offer("a")
     assert (tea.name, tea.price.minor, tea.stock, tea.tags, tea.advertising) == (
         "Tea, green",
@@ -193,7 +260,7 @@ def test_ndjson_row_by_row(shop):
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        ("id;name\na;A\n".encode(), "catalogue.separator"),
+        (b"id;name\na;A\n", "catalogue.separator"),
         ("id,name\na,Чай\n".encode("cp1251"), "catalogue.encoding"),
         (b"name\nA\n", "catalogue.column"),
         (b"id,name,colour\na,A,red\n", "catalogue.column"),

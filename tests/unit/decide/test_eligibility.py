@@ -127,9 +127,16 @@ def test_schedule_turns_at_the_moment_it_says():
         for at in (0, 4, 5, HOUR - 1, HOUR, 2 * HOUR - 1, 2 * HOUR, 0, HOUR)
     ]
     assert told == [
-        "schedule.before", "schedule.before", "schedule.hour", "schedule.hour", "eligible", "eligible", "schedule.after",
-        "schedule.before", "eligible",
-    ]  # fmt: skip
+        "schedule.before",
+        "schedule.before",
+        "schedule.hour",
+        "schedule.hour",
+        "eligible",
+        "eligible",
+        "schedule.after",
+        "schedule.before",
+        "eligible",
+    ]
 
 
 def test_first_reason_is_kept_and_neighbours_stay():

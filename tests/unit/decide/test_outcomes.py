@@ -14,9 +14,16 @@ from vitrina.core.explanation import DecisionFilter
 
 def event(name, message_id="m1", *, at=NOON + HOUR, trusted=True, **fields):
     return Event(
-        message_id=message_id, type="track", name=name, user_id="1", occurred_at=at, received_at=at, available_at=at, trusted=trusted,
+        message_id=message_id,
+        type="track",
+        name=name,
+        user_id="1",
+        occurred_at=at,
+        received_at=at,
+        available_at=at,
+        trusted=trusted,
         **fields,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -155,8 +162,12 @@ def test_placement_names_its_own_outcomes(shop):
         event(ORDER, "m5", decision_id=row.id),
     )
     assert [each and (each.kind, each.value) for each in found] == [
-        ("conversion", 500), ("reversal", -200), ("click", None), None, None,
-    ]  # fmt: skip
+        ("conversion", 500),
+        ("reversal", -200),
+        ("click", None),
+        None,
+        None,
+    ]
 
 
 def test_orders_take_stock_once_and_a_restart_remembers(shop, tmp_path):

@@ -12,8 +12,10 @@ __all__ = ["check_policy"]
 
 _TOLERANCE = 1e-12
 _DOUBTFUL = 1e-4
-"""Chi-square p-value below which drawn and stated chances disagree. With a fixed seed a correct policy fails or passes for ever;
-over seeds it would fail once in 10,000."""
+"""Chi-square p-value below which drawn and stated chances disagree.
+
+With a fixed seed a correct policy fails or passes for ever; over seeds it would fail once in 10,000.
+"""
 
 
 def check_policy(policy: Policy, *, draws: int = 100_000, seed: int = 1) -> None:

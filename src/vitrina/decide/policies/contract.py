@@ -42,7 +42,8 @@ class Policy(Protocol):
     """The rule that turns expected margins into a chance for each eligible item.
 
     Arguments of its methods: `margins` float32[M, K], never changed; `eligible` bool[K] with at least one true entry.
-    A policy keeps no state between calls, and draws only from the generator that it is given: the same seed gives the same slate.
+    A policy keeps no state between calls, and draws only from the generator that it is given: the same seed gives the
+    same slate.
     """
 
     @property

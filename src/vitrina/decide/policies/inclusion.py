@@ -16,8 +16,9 @@ def inclusion(margins: Margins, eligible: Mask, slots: int, floor: float, items:
     """Chance of each of `items` to be anywhere in a slate of `slots` drawn by the posterior bank with floor ε.
 
     Given the draw, the chance depends only on the item's rank r in that draw: while i items above it are left of n, a
-    position takes it with ε/n (and 1−ε when i = 0), takes one above it otherwise with (1−ε) + ε·i/n (i falls by one), else one below.
-    The mean over draws of that function of rank is exact; ranks break ties by the order of candidates, as the policy does.
+    position takes it with ε/n (and 1−ε when i = 0), one above it with (1−ε) + ε·i/n when i > 0 (i falls by one), else
+    one below. The mean over draws of that function of rank is exact; ranks break ties by the order of candidates, as
+    the policy does.
 
     Args:
         margins: float32[M, K].

@@ -1,8 +1,9 @@
-"""The posterior bank: each draw of the model's parameters would show its own best; one draw decides, and a floor explores.
+"""The posterior bank: each draw of the model's parameters has a favourite; one draw decides, a floor explores.
 
 A bank holds M draws from the posterior, frozen for a while. To fill position k, the draw that decides shows the item it
-likes best among those left, g_m(k); with chance ε a uniform one of the n_k left is shown instead. The weight of draw m after
-positions 1 … k−1 is w_m ∝ ∏_{j<k} [(1−ε)·1{a_j = g_m(j)} + ε/n_j], and the chance of item a in position k, given those above it,
+likes best among those left, g_m(k); with chance ε a uniform one of the n_k left is shown instead. After positions
+1 … k−1 draw m has the weight w_m ∝ ∏_{j<k} [(1−ε)·1{a_j = g_m(j)} + ε/n_j]; the chance of item a in position k, given
+those above it,
 
     p_k(a) = Σ_m w̃_m [(1−ε)·1{a = g_m(k)} + ε/n_k]          (w̃ normalised)
 
@@ -64,7 +65,7 @@ class PosteriorBank:
                 item = int(greedy[draw])
             hit = greedy == item
             floor = self.floor / left
-            # The weights sum to M times the chance of the slate so far: Σ w_m ∏ … telescopes into the product of the p_k.
+            # The weights sum to M times the chance of the slate so far, the product of the p_j.
             probability = follow * float(weights @ hit) / (draws * slate) + floor
             items.append(item)
             probabilities.append(probability)

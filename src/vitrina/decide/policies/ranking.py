@@ -1,4 +1,7 @@
-"""The ranking policy: position k shows the k-th best by mean margin. Deterministic, so only for replays and previews."""
+"""The ranking policy.
+
+Position k shows the k-th best by mean margin. Deterministic, so only for replays and previews.
+"""
 
 from __future__ import annotations
 
