@@ -123,10 +123,10 @@ def test_filters_pager_and_search(browser: Any, furnished: Running) -> None:
         page.click("text=Filter")
         assert "“soon” is no day" in page.locator("#since-error").inner_text()
         page.fill("#q", "p_06")
-        page.click("text=Find")
+        page.click("[role=search] .btn")
         assert page.locator("tbody tr").count() == 1
         page.fill("#q", "kettle")
-        page.click("text=Find")
+        page.click("[role=search] .btn")
         assert page.url.endswith("offer=kettle")
         page.goto(f"{furnished.address}/decisions/d_nothing")
         assert page.locator("h1").inner_text() == "There is no such decision"
