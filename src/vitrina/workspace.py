@@ -177,7 +177,7 @@ class Workspace:
         self.simulated = self._mark.exists()
         self._seed = self.settings.workspace.seed or secrets.randbits(63)
         self.rng = np.random.default_rng(self._seed)
-        self._started = False
+        self._started = self._closed = False
         self._claim = Claim(root / "workspace.lock")
         self._claimed = False
         self._open_store(threaded)
@@ -371,7 +371,10 @@ class Workspace:
         self.store.write(lambda connection: delete_letters(connection, now - 30 * DAY))
 
     def close(self) -> None:
-        """Stop the threads, write what waits, close everything."""
+        """Stop the threads, write what waits, close everything; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         if self._started:
             self._drainer.stop()
             self.learner.stop(self.clock.now())
