@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
@@ -34,10 +35,10 @@ from vitrina.collect.tracking_plan import Plan
 from vitrina.core import config
 from vitrina.core.access import INTERNAL, Caller, Source
 from vitrina.core.catalogue import Placement
-from vitrina.core.clock import DAY, MINUTE, Clock, Micros, SimulatedClock, SystemClock, from_datetime
+from vitrina.core.clock import DAY, MINUTE, Clock, Micros, SimulatedClock, SystemClock, from_datetime, month_of
 from vitrina.core.consent import ConsentRecord, Purpose
 from vitrina.core.decision import Answer, DecideRequest
-from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError
+from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError, VitrinaError
 from vitrina.core.event import Event
 from vitrina.core.explanation import DecisionFilter, DecisionPage, Explanation
 from vitrina.core.predicate import Predicate
@@ -89,6 +90,8 @@ __all__ = [
     "init",
     "open",
 ]
+
+log = logging.getLogger(__name__)
 
 SETTINGS = "vitrina.toml"
 Progress = Callable[[int, int | None], None]
@@ -211,7 +214,9 @@ class Workspace:
         self.lake = Lake.open(
             self.root / storage.lake, self.store, clock=self.clock, compact_files=storage.compact_files
         )
-        self._streams = _streams(self._events, self._decisions, self._outcomes, self._offers_of)
+        self._streams = _streams(
+            self._events, self._decisions, self._outcomes, self._offers_of, lambda: self.profiles.saved
+        )
         self._drainer = Drainer(
             self.lake,
             self._streams,
@@ -243,6 +248,7 @@ class Workspace:
             merge=self._merge_features,
             clock=self.clock,
             write_consents=write_consents,
+            repeats=self._repeats,
         )
         feature_set = self.features.number * 1000 + self.vectoriser.number
         self.learner = Learner(
@@ -313,6 +319,21 @@ class Workspace:
         self.outcomes.join(event)
         self.stock.fold(event)
 
+    def _repeats(self, events: Sequence[Event]) -> list[bool]:
+        """Which events came before, too long ago for the journal to remember their ids: the lake does."""
+        window = self.settings.collect.dedupe_days * DAY
+        old = [e for e in events if e.received_at - e.occurred_at > window and not e.backfilled]
+        if not old:
+            return []
+        months = sorted({month_of(event.occurred_at) for event in old})
+        try:
+            known = self.lake.present(self._streams[0], "message_id", [event.message_id for event in old], months)
+        except (VitrinaError, OSError):
+            log.exception("the lake can't be asked for repeats; old events are taken as new")
+            return []
+        asked = {id(event) for event in old}
+        return [id(event) in asked and event.message_id in known for event in events]
+
     def _offers_of(self, number: int) -> tuple[str, ...] | None:
         candidates = self.catalogue.numbered(number)
         return None if candidates is None else candidates.offer_ids
@@ -359,6 +380,8 @@ class Workspace:
 
     def drain(self) -> int:
         """Move what waits into the lake, now; gives how many rows."""
+        if self._claimed:
+            self.profiles.settle()
         return self._drainer.drain()
 
     def keep_to_retention(self) -> None:
@@ -648,14 +671,24 @@ def _instant(moment: datetime) -> Micros:
 
 
 def _streams(
-    events: Journal, decisions: Journal, outcomes: Journal, offers_of: Callable[[int], tuple[str, ...] | None]
+    events: Journal,
+    decisions: Journal,
+    outcomes: Journal,
+    offers_of: Callable[[int], tuple[str, ...] | None],
+    folded: Callable[[], int],
 ) -> list[Stream]:
     """What goes from the store to the lake. Schemas bring Arrow, so they are made where a workspace is opened."""
     from vitrina.collect import lake_events
     from vitrina.decide import tables
 
     return [
-        Stream(name="events", journal=events, schema=lake_events.EVENT_SCHEMA, to_arrow=lake_events.to_arrow),
+        Stream(
+            name="events",
+            journal=events,
+            schema=lake_events.EVENT_SCHEMA,
+            to_arrow=lake_events.to_arrow,
+            ready=folded,
+        ),
         Stream(
             name="decisions",
             journal=decisions,

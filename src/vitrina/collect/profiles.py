@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from vitrina.collect.graph import Graph
 from vitrina.collect.identity import Limits, Link, links, order_pair
@@ -72,6 +72,8 @@ class ProfileBook:
         capacity: identifiers kept in memory; those used longest ago are let go.
         write_consents: writes consent records in the transaction of a save; writing one again must change nothing.
 
+        repeats: tells which events came before, longer ago than the journal remembers (empty when none did).
+
     Attributes:
         lock: held while a leaf is changed; hold it (`reading`) from `find` until the features have been read.
         in_save: called in the transaction of each save, with its connection; called again when that save failed.
@@ -91,6 +93,7 @@ class ProfileBook:
         limits: Limits | None = None,
         capacity: int = 60_000,
         write_consents: Callable[[Connection, Sequence[ConsentRecord]], None] | None = None,
+        repeats: Callable[[Sequence[Event]], Sequence[bool]] | None = None,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -104,6 +107,7 @@ class ProfileBook:
         self._clock = clock or SystemClock()
         self._graph = Graph(limits or Limits(), merge)
         self._write_consents = write_consents
+        self._repeats = repeats
         self._serial = threading.RLock()  # one fold or save at a time
         self._folded = 0
         self._saved = 0
@@ -190,6 +194,11 @@ class ProfileBook:
         return self._received - self._taken
 
     @property
+    def folded(self) -> int:
+        """Number of the last event that was folded."""
+        return self._folded
+
+    @property
     def saved(self) -> int:
         """Number of the last event whose effects are saved."""
         return self._saved
@@ -233,6 +242,7 @@ class ProfileBook:
             ]
             if not fresh:
                 return 0
+            fresh = self._without_repeats(fresh)
             now = self._clock.now()
             self._load_for([event for _, event, _ in fresh])
             for start in range(0, len(fresh), _CHUNK):
@@ -244,7 +254,20 @@ class ProfileBook:
                             self._fold_one(event, now)
                         self._folded = seq
                 time.sleep(0)  # so that whoever waits for the lock gets it
+            self._folded = max(self._folded, rows[-1].seq)
             return len(fresh)
+
+    def _without_repeats(self, fresh: list[tuple[int, Event, CommittedRow]]) -> list[tuple[int, Event, CommittedRow]]:
+        """The events less those that came before, longer ago than the journal remembers; these leave the journal."""
+        if self._repeats is None:
+            return fresh
+        repeated = self._repeats([event for _, event, _ in fresh])
+        if not repeated:
+            return fresh
+        gone = [seq for (seq, _, _), again in zip(fresh, repeated, strict=True) if again]
+        table = self.journal.table
+        self.store.write(lambda connection: connection.execute(delete(table).where(table.c.seq.in_(gone))))
+        return [item for item, again in zip(fresh, repeated, strict=True) if not again]
 
     def _defer(self, seq: int, event: Event, body: bytes) -> None:
         heapq.heappush(self._later, (event.available_at, seq, event))

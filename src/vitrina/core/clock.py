@@ -23,6 +23,7 @@ __all__ = [
     "SystemClock",
     "from_datetime",
     "iso",
+    "month_of",
     "to_datetime",
 ]
 
@@ -85,6 +86,16 @@ def from_datetime(value: datetime) -> Micros:
     if value.tzinfo is None:
         raise ValueError("a time without a zone can't be placed: add an offset, for example +00:00")
     return (value - _EPOCH) // _ONE
+
+
+def month_of(instant: Micros) -> int:
+    """The month of an instant in UTC, as the lake names its partitions.
+
+    >>> month_of(0)
+    197001
+    """
+    moment = to_datetime(instant)
+    return moment.year * 100 + moment.month
 
 
 def to_datetime(instant: Micros) -> datetime:

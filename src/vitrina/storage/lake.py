@@ -153,8 +153,9 @@ class Lake:
     def _read(self, stream: Stream, offset: int, limit: int) -> tuple[list[ArrowTable], int, int]:
         tables: list[ArrowTable] = []
         moved = 0
+        upto = stream.ready() if stream.ready is not None else None
         while moved < limit:
-            rows = stream.journal.read(offset, min(_PAGE, limit - moved))
+            rows = stream.journal.read(offset, min(_PAGE, limit - moved), upto)
             if not rows:
                 break
             tables.append(stream.arrow(rows))

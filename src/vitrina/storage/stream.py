@@ -42,6 +42,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         time: timestamp column that says when it happened.
         subject: column with the subject key.
         partition_by: columns that make folders.
+        ready: gives the number up to which rows may be moved by now; None moves all. So a reader before the lake can
+            still take a row back.
         statistics: columns whose smallest and largest values are kept in the lake's log; never one about a person, for
             the log outlives an erasure.
     """
@@ -54,6 +56,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     subject: str = "subject"
     partition_by: tuple[str, ...] = ("month", "bucket")
     statistics: tuple[str, ...] = ("seq", "occurred_at", "available_at")
+    ready: Callable[[], int] | None = None
 
     def full_schema(self) -> ArrowSchema:
         """The schema of the lake table: that of `to_arrow` and the partition columns it leaves out."""
