@@ -1,4 +1,4 @@
-"""The whole loop on a simulated market: events, profiles, decisions, outcomes, learning, in the production workspace."""
+"""The whole loop on a simulated market: events, profiles, decisions, outcomes and learning in a real workspace."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The learner: reads decisions and outcomes in order, teaches the models, publishes numbered banks of draws.
 
 It works off the request path: `step(now)` does all that is due, in bursts of a few milliseconds; `start` calls it
-from a thread of its own. What was read so far is a part of the state, so that after a crash nothing is learned twice and
-nothing is left out: the state is written as a whole, and what came after it is read again.
+from a thread of its own. What was read so far is a part of the state, so that after a crash nothing is learned twice
+and nothing is left out: the state is written as a whole, and what came after it is read again.
 
 A "yes" is learned at once. A "no" is booked in thirds, when a decision is as old as 30, 65 and 90 % of the outcomes
 that do come (see `vitrina.decide.delays`); so a late "yes" finds at most that much booked against it.
@@ -177,7 +177,7 @@ class Learner:
     # learning
 
     def step(self, now: Micros) -> int:
-        """Learn everything that is due at `now`, publish the banks that are due, save the state; gives examples learned.
+        """Learn what is due at `now`, publish the banks that are due, save the state; gives how many examples.
 
         Raises:
             MachineError: the store can't be read or written; what was not saved will be read again.
