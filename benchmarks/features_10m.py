@@ -19,6 +19,7 @@ from typing import Any
 START = "timestamptz '2026-01-01 00:00:00+00'"
 AS_OF = 1_782_864_000_000_000  # 2026-07-01T00:00:00Z
 DAYS = 181
+MONTHS = 6
 
 _EVENTS = """
 copy (
@@ -46,9 +47,9 @@ copy (
          'revenue': 100::bigint, 'kind': 'sale', 'row': n::bigint}}
        for n in range((1 + item % 3)::bigint)] end as products,
     case when kind between 94 and 98 and item % 4 = 0 then '{{"discount":5.5,"currency":"EUR"}}'
-      else '{{"position":3}}' end as properties
+      else '{{"position":3}}' end as properties, person % 16 as bucket
   from draws order by moment
-) to '{path}' (format parquet, compression zstd, row_group_size 122880)
+) to '{path}' (format parquet, compression zstd, row_group_size 122880, partition_by (bucket))
 """
 _IDENTITY = """
 copy (select 'a:' || md5(n::varchar) as subject, 'person ' || n % {people} as profile_id from range({subjects}) as t(n))
@@ -57,14 +58,15 @@ to '{path}' (format parquet)
 
 
 def generate(folder: Path, rows: int) -> None:
-    """Write `rows` events and the identity map into `folder`, ten files in order of time."""
+    """Write `rows` events and the identity map into `folder`: six months, each in sixteen buckets, as in the lake."""
     import duckdb
 
-    people, subjects, part = max(rows // 50, 1), max(rows // 40, 1), -(-rows // 10)
+    people, subjects, part = max(rows // 50, 1), max(rows // 40, 1), -(-rows // MONTHS)
     connection = duckdb.connect()
     connection.execute("set threads = 1; set timezone = 'UTC'")
-    for n in range(10):
-        path = folder / f"events-{n}.parquet"
+    (folder / "events").mkdir()
+    for n in range(MONTHS):
+        path = folder / f"events/month={n}"
         first, last = n * part, min((n + 1) * part, rows)
         connection.execute(
             _EVENTS.format(start=START, rows=rows, days=DAYS, first=first, last=last, subjects=subjects, path=path)
@@ -83,7 +85,7 @@ def compute(folder: str) -> dict[str, Any]:
     began_wall, began = time.perf_counter(), time.process_time()
     backend = ibis.duckdb.connect(threads=1, memory_limit="1GB", temp_directory=f"{folder}/spill")
     events, identity = (
-        backend.read_parquet(f"{folder}/events-*.parquet"),
+        backend.read_parquet(sorted(map(str, Path(folder).glob("events/*/*/*.parquet")))),
         backend.read_parquet(f"{folder}/identity.parquet"),
     )
     features = batch(FeatureSet(FEATURES, NUMBER), events, AS_OF, identity)

@@ -1,8 +1,9 @@
 """From named values and a page's context to the vector that a model scores.
 
 Every entry is standardised with a fixed, stated scale, so that a vector logged today means the same tomorrow: numbers
-as (f(value) − centre) / spread, cut to [−3, 3], with f the identity or log(1 + value); categories as one entry a choice
-or hash bucket, with the value `height`. A missing value is 0. The first entry is the constant 1; the second is 1 when personal data were read.
+as (f(value) − centre) / spread, cut to [−3, 3], with f the identity or log(1 + value); categories as one entry a
+choice or hash bucket, with the value `height`. A missing value is 0. The first entry is the constant 1; the second is
+1 when personal data were read.
 """
 
 from __future__ import annotations
