@@ -94,6 +94,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 SETTINGS = "vitrina.toml"
+_ROWS_A_DRAIN = 200_000
 Progress = Callable[[int, int | None], None]
 
 
@@ -391,6 +392,8 @@ class Workspace:
         for stream in self._streams:
             self.lake.delete_before(stream, events if stream.name == "events" else decisions)
         self._decisions.delete_before(decisions)
+        self._events.forget_ids(now - self.settings.collect.dedupe_days * DAY)
+        self._outcomes.forget_ids(decisions)
         self.store.write(lambda connection: delete_letters(connection, now - 30 * DAY))
 
     def close(self) -> None:
@@ -466,6 +469,8 @@ class Workspace:
         def sink(events: Sequence[Event]) -> list[bool]:
             fresh = self.receive_events(events, lasting=True)
             self.profiles.step()
+            if self._events.pending("lake") > _ROWS_A_DRAIN:
+                self.drain()
             return fresh
 
         def told(stage: str, count: int, total: int | None) -> None:

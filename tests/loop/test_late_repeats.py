@@ -29,6 +29,7 @@ def test_an_old_message_counts_once_and_a_new_old_one_counts(tmp_path: Path) -> 
         for _ in range(12):
             clock.advance(DAY)
             send(workspace, f"day-{clock.now()}", START + timedelta(days=99))
+        workspace.keep_to_retention()
         before = workspace.summary().events
         state = workspace.person("анна")["features"]
         send(workspace, "first", START)
