@@ -264,6 +264,14 @@ class Workspace:
             ),
         )
         self.decider = self._decider(None)
+        self._refresher = Refresher(
+            lambda: Engine(self.lake, self._streams, threads=1),
+            wanted=lambda: self.catalogue.size > decide.candidates,
+            take=self.decider.use,
+            may_train=self._may_train,
+            memory=self.purchases,
+            clock=self.clock,
+        )
         self.people = People(
             store=self.store,
             lake=self.lake,
@@ -315,6 +323,11 @@ class Workspace:
 
     def _merge_features(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return self.purchases.merge(self.features.merge(states), states)
+
+    def _may_train(self, user_id: str) -> bool:
+        profile = self.profiles.find(user_id, None)
+        answer = ask(profile, Purpose.MODEL_TRAINING, self.clock.now(), adult_age=self.settings.privacy.adult_age)
+        return isinstance(answer, Grant)
 
     def _fold_outcome(self, leaf: Leaf, event: Event) -> None:
         self.outcomes.join(event)
@@ -394,6 +407,7 @@ class Workspace:
         self._decisions.delete_before(decisions)
         self._events.forget_ids(now - self.settings.collect.dedupe_days * DAY)
         self._outcomes.forget_ids(decisions)
+        self.learner.forget_banks(now - self.settings.decide.banks_days * DAY)
         self.store.write(lambda connection: delete_letters(connection, now - 30 * DAY))
 
     def close(self) -> None:
@@ -469,7 +483,7 @@ class Workspace:
         def sink(events: Sequence[Event]) -> list[bool]:
             fresh = self.receive_events(events, lasting=True)
             self.profiles.step()
-            if self._events.pending("lake") > _ROWS_A_DRAIN:
+            if self._events.last() - self._events.offset("lake") > _ROWS_A_DRAIN:
                 self.drain()
             return fresh
 

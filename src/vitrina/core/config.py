@@ -66,6 +66,9 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     forgetting: Annotated[float, _doc("Share of the prior variance added back per 1,000 outcomes (q).", ge=0)] = 0.002
     waiting_decisions: Annotated[int, _doc("Decisions waiting to be logged above which 503 is answered.", ge=1)] = 200
     candidates: Annotated[int, _doc("Offers above which a recommender supplies candidates.", ge=10)] = 500
+    banks_days: Annotated[
+        int, _doc("Days for which banks of draws are kept, so that chances can be worked out again.", ge=1)
+    ] = 8
     expires_seconds: Annotated[int, _doc("How long a page may keep an answer.", ge=0)] = 300
 
 
