@@ -1,0 +1,69 @@
+"""The peer: what a good engineer writes in an afternoon. FastAPI, pydantic, SQLite, one commit a request."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+from datetime import datetime
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+
+class Call(BaseModel):
+    """One Segment call."""
+
+    messageId: str
+    type: str
+    event: str | None = None
+    userId: str | None = None
+    anonymousId: str | None = None
+    timestamp: datetime | None = None
+    properties: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+
+class Batch(BaseModel):
+    """Several."""
+
+    batch: list[Call]
+    sentAt: datetime | None = None
+
+
+def make(path: str) -> FastAPI:
+    """The service over a SQLite file."""
+    app = FastAPI()
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute("create table if not exists event (id text primary key, body text not null)")
+    lock = threading.Lock()
+
+    def store(calls: list[Call]) -> None:
+        rows = [(call.messageId, call.model_dump_json()) for call in calls]
+        with lock, connection:
+            connection.executemany("insert or ignore into event values (?, ?)", rows)
+
+    @app.get("/readyz")
+    def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    @app.post("/v1/batch")
+    def batch(body: Batch) -> dict[str, bool]:
+        store(body.batch)
+        return {"success": True}
+
+    @app.post("/v1/track")
+    def track(body: Call) -> dict[str, bool]:
+        store([body])
+        return {"success": True}
+
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(make(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", access_log=False)
