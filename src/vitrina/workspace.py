@@ -41,6 +41,7 @@ from vitrina.core.decision import Answer, DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError, VitrinaError
 from vitrina.core.event import Event
 from vitrina.core.explanation import DecisionFilter, DecisionPage, Explanation
+from vitrina.core.grant import Grant
 from vitrina.core.predicate import Predicate
 from vitrina.decide.bodies import Body, get_body, import_offers, put_body
 from vitrina.decide.bodies import ImportReport as OfferImportReport
@@ -58,6 +59,7 @@ from vitrina.govern.access import Keys, Users
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents
 from vitrina.govern.erasure import Receipt
+from vitrina.govern.permission import ask
 from vitrina.measure.people import gather
 from vitrina.measure.read_out import ReadOut, read_out
 from vitrina.measure.summary import Summary, summarise
@@ -75,6 +77,7 @@ from vitrina.understand.audiences import compile_closure, parse, to_wire
 from vitrina.understand.features import FeatureSet, Vectoriser
 from vitrina.understand.features.commerce import FEATURES, NUMBER
 from vitrina.understand.purchase_memory import PurchaseMemory
+from vitrina.understand.refresher import Refresher
 
 if TYPE_CHECKING:
     from vitrina.measure.replay import Replay
@@ -384,6 +387,7 @@ class Workspace:
         self.profiles.start()
         self.learner.start(self.clock)
         self._drainer.start()
+        self._refresher.start()
         self._started = True
 
     def step(self) -> None:
@@ -416,6 +420,7 @@ class Workspace:
             return
         self._closed = True
         if self._started:
+            self._refresher.stop()
             self._drainer.stop()
             self.learner.stop(self.clock.now())
             self.profiles.stop()

@@ -82,6 +82,11 @@ class Catalogue:
 
     # what there is
 
+    @property
+    def size(self) -> int:
+        """How many offers there are."""
+        return len(self._now.offer)
+
     def offer(self, offer_id: str) -> Offer | None:
         """The offer as it stands now, its stock counted down, or None."""
         offer = self._now.offer.get(offer_id)

@@ -1,4 +1,4 @@
-"""History as a replay walks it: every event in the order in which it became available, and the orders that it asks about."""
+"""History as a replay walks it: every event of a person, in the order in which it became available."""
 
 from __future__ import annotations
 
@@ -6,38 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from vitrina.core.clock import Micros, to_datetime
 from vitrina.core.event import Event, Product
 from vitrina.storage.engine import Engine
+from vitrina.understand.order_history import instants
 
-__all__ = ["Orders", "read_events", "read_orders"]
-
-_ORDERS = """
-with lines as (
-    select user_id, coalesce(order_id, message_id) as document, occurred_at, available_at, seq, unnest(products) as line
-    from events where name = 'Order Completed' and trusted and user_id is not null
-), kept as (
-    select document, min_by(user_id, seq) as user_id, min_by(occurred_at, seq) as occurred_at,
-        min_by(available_at, seq) as available_at, min(seq) as seq
-    from lines group by document
-), sold as (
-    select distinct k.document, k.user_id, k.occurred_at, k.available_at, k.seq, l.line.product_id as product
-    from kept k join lines l on l.document = k.document and l.seq = k.seq
-    where l.line.kind = 'sale' and l.line.product_id <> ''
-), first as (
-    select product, min(available_at) as known_at from sold group by product
-)
-select dense_rank() over (order by s.occurred_at, s.seq) - 1 as "order", s.user_id,
-    dense_rank() over (order by f.known_at, s.product) - 1 as product, s.product as name, s.occurred_at, s.available_at
-from sold s join first f on f.product = s.product
-"""
+__all__ = ["read_events"]
 
 _PLAIN = (
-    "message_id", "type", "name", "user_id", "anonymous_id", "source", "trusted", "backfilled", "quarantined", "order_id",
-    "product_id", "category", "decision_id", "offer_id", "value", "revenue", "currency",
+    "message_id", "type", "name", "user_id", "anonymous_id", "source", "trusted", "backfilled", "quarantined",
+    "order_id", "product_id", "category", "decision_id", "offer_id", "value", "revenue", "currency",
 )  # fmt: skip
 _INSTANTS = ("occurred_at", "received_at", "available_at")
 _OBJECTS = ("properties", "traits", "context")
@@ -45,71 +24,17 @@ _LINE = ("product_id", "quantity", "unit_price", "revenue", "kind", "row")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Orders(msgspec.Struct, frozen=True):
-    """Orders of known customers, a row for each different product sold, sorted by order and product.
-
-    Attributes:
-        order: numbers from 0 in order of time, int64[rows].
-        person, product: numbers from 0 into `people` and `products`, int64[rows]. Products are numbered in the order in
-            which an order first made them known.
-        at, available: when the order was placed and when it could first be used, microseconds UTC, int64[rows].
-    """
-
-    order: NDArray[np.int64]
-    person: NDArray[np.int64]
-    product: NDArray[np.int64]
-    at: NDArray[np.int64]
-    available: NDArray[np.int64]
-    people: tuple[str, ...]
-    products: tuple[str, ...]
-
-    @property
-    def edges(self) -> NDArray[np.int64]:
-        """Where each order's rows begin, and the number of rows at the end; int64[orders + 1]."""
-        return np.concatenate([np.flatnonzero(np.diff(self.order, prepend=-1)), [len(self.order)]])
-
-
-def read_orders(engine: Engine) -> Orders:
-    """Trusted orders of people with a userId that sold something; an order id counts once."""
-    engine.table("events")
-    rows = engine.sql(_ORDERS).order_by(["order", "product"]).to_pyarrow()
-    names = rows.column("user_id").to_pylist()
-    people = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    product = _whole(rows, "product")
-    called = dict(zip(product.tolist(), rows.column("name").to_pylist(), strict=True))
-    return Orders(
-        order=_whole(rows, "order"),
-        person=np.array([people[name] for name in names], np.int64),
-        product=product,
-        at=_instants(rows.column("occurred_at")),
-        available=_instants(rows.column("available_at")),
-        people=tuple(people),
-        products=tuple(called[number] for number in range(len(called))),
-    )
-
-
 def read_events(engine: Engine, until: Micros) -> Iterator[Event]:
     """Events of people that became available before `until`, in that order. Read them to the end."""
-    events = engine.table("events")
+    events: Any = engine.table("events")
     due = events.filter([events.subject != "", events.available_at < to_datetime(until)])
     for batch in engine.batches(due.order_by(["available_at", "seq"]), 10_000):
         yield from _events(batch)
 
 
-def _whole(rows: Any, name: str) -> NDArray[np.int64]:
-    return np.asarray(rows.column(name).to_numpy(), np.int64)
-
-
-def _instants(column: Any) -> NDArray[np.int64]:
-    """Microseconds UTC of a column of timestamps."""
-    import pyarrow as pa
-
-    return np.asarray(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(), np.int64)
-
-
 def _events(batch: Any) -> Iterator[Event]:
     columns: dict[str, list[Any]] = {name: batch.column(name).to_pylist() for name in _PLAIN}
-    columns |= {name: _instants(batch.column(name)).tolist() for name in _INSTANTS}
+    columns |= {name: instants(batch.column(name)).tolist() for name in _INSTANTS}
     columns |= {name: [_decode(text) for text in batch.column(name).to_pylist()] for name in _OBJECTS}
     columns["products"] = _products(batch.column("products"))
     for values in zip(*columns.values(), strict=True):

@@ -1,10 +1,11 @@
 """Replay: what would the decision path have shown just before each order of the past?
 
-The walk goes forward in time. Just before each order of a known customer it asks the real `Engine.decide` of a placement
-with the deterministic `ranking` policy, twice: among everything, and among what this customer never bought. What may be
-known is what became available strictly before that moment: profiles and consents are folded from the same events, offers
-are the products that orders had named by then, and the item-item models are fitted again every two weeks from people who
-allow their data to train models. Nothing is learned from the answers; everything happens in a workspace made for the walk.
+The walk goes forward in time. Just before each order of a known customer it asks the real `Engine.decide` of a
+placement with the deterministic `ranking` policy, twice: among everything, and among what this customer never bought.
+What may be known is what became available strictly before that moment: profiles and consents are folded from the same
+events, offers are the products that orders had named by then, and the item-item models are fitted again every two weeks
+from people who allow their data to train models. Nothing is learned from the answers; everything happens in a workspace
+made for the walk.
 """
 
 from __future__ import annotations
@@ -28,16 +29,18 @@ from vitrina.core.grant import Grant
 from vitrina.decide.catalogue import Catalogue
 from vitrina.decide.engine import Engine as DecisionEngine
 from vitrina.govern.permission import ask
-from vitrina.measure.history import Orders, read_events, read_orders
+from vitrina.measure.history import read_events
 from vitrina.measure.replay_figures import Figure, Lead, figures
 from vitrina.storage.engine import Engine
 from vitrina.storage.journal import CommittedRow
 from vitrina.understand.next_order import NextOrder
+from vitrina.understand.order_history import Orders, read_orders
 from vitrina.understand.recommend_eval import Results, baselines, hit_rate_and_ndcg
 from vitrina.understand.recommend_eval import replay as evaluate
-from vitrina.understand.recommend_fit import Interactions, fit
+from vitrina.understand.recommend_fit import fit
+from vitrina.understand.refresher import allowed
 
-__all__ = ["PLACEMENT", "REPORTED", "Replay", "Stage", "interactions_of", "replay"]
+__all__ = ["PLACEMENT", "REPORTED", "Replay", "Stage", "replay"]
 
 PLACEMENT = "replay"
 REPORTED = ("popularity_7", "popularity_30", "popularity_90", "buy_again", "hybrid")
@@ -78,7 +81,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Where the walk takes place: parts of an empty workspace whose clock is simulated, and the recommender of its engine."""
+    """Where the walk takes place: parts of an empty workspace with a simulated clock, and its engine's recommender."""
 
     clock: SimulatedClock
     profiles: ProfileBook
@@ -117,7 +120,7 @@ def replay(
             cure="Import orders that name their customers, or choose an earlier moment.",
         )
     walk.run(read_events(engine, until), progress)
-    interactions, settings = interactions_of(orders), stage.recommender.settings
+    interactions, settings = orders.interactions(), stage.recommender.settings
     rankers = {name: ranker for name, ranker in baselines().items() if name in REPORTED}
     found = evaluate(interactions, since, until, settings, rankers, refit_days=None, items=items)
     found |= {("decisions", new): walk.results(new_only=new) for new in (False, True)}
@@ -127,17 +130,6 @@ def replay(
         first_orders=walk.first_orders, personalised=walk.personalised, products=walk.known, refits=walk.refits,
         figures=shown, leads=leads,
     )  # fmt: skip
-
-
-def interactions_of(orders: Orders) -> Interactions:
-    """The orders for the recommender's own fit and evaluation: the earliest row of an order is when it was placed."""
-    first = orders.edges[:-1]
-    return Interactions(
-        person=np.concatenate([orders.person, orders.person[first]]),
-        product=np.concatenate([orders.product, orders.product[first]]),
-        order=np.concatenate([orders.order, orders.order[first]]),
-        at=np.concatenate([orders.available, orders.at[first]]),
-    )
 
 
 class _Order(msgspec.Struct, frozen=True, gc=False):
@@ -156,11 +148,13 @@ class _Walk:
     def __init__(self, stage: Stage, orders: Orders, items: int, since: Micros, until: Micros) -> None:
         self._stage = stage
         self._orders = orders
-        self._interactions = interactions_of(orders)
+        number, person, at, available = (
+            column.tolist() for column in (orders.order, orders.person, orders.at, orders.available)
+        )
         self._every = [
-            _Order(int(orders.order[a]), int(orders.person[a]), int(orders.at[a]), int(orders.available[a]), orders.product[a:b])
+            _Order(number[a], person[a], at[a], available[a], orders.product[a:b])
             for a, b in pairwise(orders.edges.tolist())
-        ]  # fmt: skip
+        ]
         self._coming = sorted(self._every, key=lambda order: (order.available, order.number))
         self._come = 0
         self._since = since
@@ -218,9 +212,7 @@ class _Walk:
     def _refit(self, now: Micros) -> None:
         while self._refit_at + REFIT <= now:
             self._refit_at += REFIT
-        allowed = np.array([self._may_train(name, now) for name in self._orders.people])
-        rows = allowed[self._interactions.person]
-        kept = Interactions(*(getattr(self._interactions, name)[rows] for name in Interactions.__struct_fields__))
+        kept = allowed(self._orders, lambda name: self._may_train(name, now))
         self._stage.recommender.use(fit(kept, self._refit_at, self._stage.recommender.settings))
         self._refit_at += REFIT
         self.refits += 1
@@ -230,7 +222,7 @@ class _Walk:
         return isinstance(ask(profile, Purpose.MODEL_TRAINING, now, adult_age=self._stage.adult_age), Grant)
 
     def _ask(self, order: _Order) -> None:
-        """Both questions about one order. One without anything new to the customer is no question about new products."""
+        """Both questions about one order; without anything new to the customer in it, only the first."""
         bought = self._bought.get(order.person, set())
         self.first_orders += not bought
         relevant = set(order.products.tolist())

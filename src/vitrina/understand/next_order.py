@@ -110,7 +110,7 @@ class NextOrder:
         self._popularity = add_popularity(self._popularity, products, at)
 
     def set_popularity(self, products: NDArray[np.int64], at: NDArray[np.int64], now: Micros) -> None:
-        """Count popularity anew: product numbers and the instants at which an order held them, both of shape (rows,)."""
+        """Count popularity anew from product numbers and the instants at which an order held them, shape (rows,)."""
         before = at < now
         products, age = products[before], (now - at[before]).astype(np.float64)
         half_lives = (*self.settings.popularity_half_lives_days, float("inf"))

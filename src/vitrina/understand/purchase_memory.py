@@ -25,7 +25,7 @@ State = dict[str, Any]
 
 
 class Purchases(msgspec.Struct, frozen=True, gc=False):
-    """A person's purchases: `orders` orders, the latest at `last`, and the decayed number of them by product, as of `last`."""
+    """A person's `orders`, the latest of them at `last`, and the decayed number by product as of then."""
 
     orders: int
     last: Micros
