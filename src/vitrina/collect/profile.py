@@ -37,7 +37,7 @@ class Profile:
     a `Grant` for this profile.
     """
 
-    __slots__ = ("_consents", "_features", "_merge", "_shown", "_traits", "derived", "group", "leaves")
+    __slots__ = ("_age", "_consents", "_features", "_merge", "_shown", "_traits", "derived", "group", "leaves")
 
     def __init__(self, group: Group, leaves: list[Leaf], merge: MergeFeatures) -> None:
         self.group = group
@@ -51,6 +51,7 @@ class Profile:
         self._traits: Mapping[str, Any] | None = None
         self._features: dict[str, Any] | None = None
         self._shown: Mapping[str, Sequence[Micros]] | None = None
+        self._age: tuple[int, int | None] = (-1, None)
         self.derived: dict[str, Any] = {}
         """What a reader under a grant worked out of the features and wants to find again; gone when a leaf changes."""
 
@@ -137,7 +138,16 @@ class Profile:
         return self._shown
 
     def age(self, now: Micros) -> int | None:
-        """Age in full years at `now`, from the trait `birthday`, else `age` counted on; None when not known."""
+        """Age in full years at `now`, from the trait `birthday`, else `age` counted on; None when not known.
+
+        It is worked out once a UTC day.
+        """
+        day = now // DAY
+        if self._age[0] != day:
+            self._age = (day, self._age_at(now))
+        return self._age[1]
+
+    def _age_at(self, now: Micros) -> int | None:
         birthday = self._trait("birthday")
         if birthday is not None and isinstance(birthday[0], str):
             years = _years_since(birthday[0], now)

@@ -227,6 +227,7 @@ class Engine:
         self._adult_age = adult_age
         self._requests = Requests(log, catalogue)
         self._policies: dict[int, Policy] = {}
+        self._versions: dict[tuple[int, int], str] = {}
         self._feature_set = feature_set_number(features, vectoriser)
 
     def use(self, recommender: Recommender | None) -> None:
@@ -305,7 +306,7 @@ class Engine:
         )
 
     def bind(self, asked: Asked) -> Bound:
-        """The newest bank over the candidates; none where the recommender ranks, which spares a large catalogue the work."""
+        """The newest bank over the candidates; none where the recommender ranks: a large catalogue is spared the work."""
         if self._ranks(asked):
             return _NO_BANK
         return self._banks.current(asked.placement.id).bind(asked.candidates)
@@ -366,7 +367,7 @@ class Engine:
             slate_probability=choice.slate_probability,
             inclusion=choice.probabilities if len(choice.items) == 1 else None,
             policy=chosen.rule,
-            policy_version=f"{asked.placement.revision}.{candidates.number:x}.{bound.number}.{self._feature_set}",
+            policy_version=self._version(candidates, bound.number),
             bank=bound.number,
             draw=decided_by.draw,
             coins=choice.coins,
@@ -433,6 +434,17 @@ class Engine:
 
     def _ranks(self, asked: Asked) -> bool:
         return self._recommender is not None and asked.placement.policy.kind == "ranking"
+
+    def _version(self, candidates: Candidates, bank: int) -> str:
+        """What names the chances: placement, list of candidates, bank, features. It changes whenever one of them does."""
+        key = (candidates.number, bank)
+        version = self._versions.get(key)
+        if version is None:
+            if len(self._versions) > 256:
+                self._versions.clear()
+            version = f"{candidates.placement.revision}.{candidates.number:x}.{bank}.{self._feature_set}"
+            self._versions[key] = version
+        return version
 
     def _shortlist(self, asked: Asked, seen: Seen) -> Sequence[int] | None:
         if self._recommender is None or len(asked.candidates) <= self._shortlist_above:
