@@ -57,6 +57,19 @@ def test_an_absurd_length_is_refused_before_reading(length: str) -> None:
         asyncio.run(read(receive_of([b"x"]), {b"content-length": length.encode()}, 500, 500))
 
 
+def test_a_last_part_that_is_too_much_is_not_waited_behind() -> None:
+    """After the last part nothing more comes: asking for it would wait for ever."""
+
+    async def receive() -> dict[str, Any]:
+        if len(parts) == 0:
+            await asyncio.sleep(60)
+        return parts.pop(0)
+
+    parts = [{"type": "http.request", "body": b"x" * 400, "more_body": more} for more in (True, False)]
+    with pytest.raises(BodyTooLargeError):
+        asyncio.run(asyncio.wait_for(read(receive, {}, 500, 500), 5))
+
+
 def test_an_unknown_encoding_is_refused() -> None:
     with pytest.raises(UserError, match="br"):
         asyncio.run(read(receive_of([b"x"]), {b"content-encoding": b"br"}, 500, 500))

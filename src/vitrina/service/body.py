@@ -71,7 +71,8 @@ async def _rest(receive: Any, first: bytes, wire_limit: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > wire_limit:
-            await _drain(receive)
+            if message.get("more_body"):
+                await _drain(receive)
             raise _too_large(wire_limit, "on the wire")
         parts.append(part)
         if not message.get("more_body"):

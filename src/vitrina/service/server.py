@@ -89,7 +89,7 @@ def run(
 
 
 def _hold_signals() -> None:
-    """Uvicorn raises the signal that stopped it once more when it is done; by then we still have to close what we hold."""
+    """Uvicorn raises the signal that stopped it once more when it is done; we still have to close what we hold."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
