@@ -15,8 +15,8 @@ from cyclopts import Parameter
 
 __all__ = ["HERE", "Common", "Progress", "ask", "progress", "show"]
 
-Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is (0: not known)."""
+Progress = Callable[[int, int | None], None]
+"""Called with how much is done and how much there is (0 or None: not known)."""
 
 
 @Parameter(name="*")
@@ -139,7 +139,7 @@ def progress(words: str) -> Generator[Progress, None, None]:
     with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(words, total=None)
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total or None)
 
         yield advance

@@ -90,7 +90,8 @@ def import_file(
     written = _write_refusals(refusals_file, refused) if refusals_file is not None and not dry_run else None
     return ImportReport(
         file_hash=digest, read=spool.read, stored=outcome.stored, duplicates=outcome.duplicates, refused=len(refused),
-        events=outcome.events, documents=outcome.documents, refusals=tuple(refused[:_SHOWN]), refusals_file=written, dry_run=dry_run,
+        events=outcome.events, documents=outcome.documents, refusals=tuple(refused[:_SHOWN]), refusals_file=written,
+        dry_run=dry_run,
     )  # fmt: skip
 
 
@@ -100,7 +101,8 @@ class _Spool:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(
-            "pragma journal_mode=off; pragma synchronous=off; create table line(doc text, row integer, at integer, body blob)"
+            "pragma journal_mode=off; pragma synchronous=off;"
+            " create table line(doc text, row integer, at integer, body blob)"
         )
         self._waiting: list[tuple[str, int, Micros, bytes]] = []
         self.bad: list[BadRow] = []
@@ -126,8 +128,8 @@ class _Spool:
         )
         decode = msgspec.msgpack.Decoder(Line).decode
         rows = self._db.execute(
-            "select line.doc, line.body from (select * from first order by at, row) f cross join line on line.doc = f.doc"
-            " order by f.at, f.row, line.row"
+            "select line.doc, line.body from (select * from first order by at, row) f"
+            " cross join line on line.doc = f.doc order by f.at, f.row, line.row"
         )
         for _, group in groupby(rows, key=itemgetter(0)):
             yield [decode(body) for _, body in group]
@@ -218,9 +220,8 @@ class _Introductions:
         if source.purposes:
             granted = {purpose.value: True for purpose in source.purposes}
             basis = str(source.lawful_basis)
-            self._consent = {
-                "consent": {"categoryPreferences": granted, "lawfulBasis": basis, "source": f"import:{source.name}"[:64]}
-            }
+            said = {"categoryPreferences": granted, "lawfulBasis": basis, "source": f"import:{source.name}"[:64]}
+            self._consent = {"consent": said}
 
     def __call__(self, event: Event, traits: dict[str, Any]) -> Event | None:
         subject = event.subject
@@ -294,7 +295,7 @@ def _event(kind: str, lines: list[Line], digest: str, mapping: MappingFile, now:
         anonymous_id=first.anonymous_id,
         occurred_at=at,
         received_at=now,
-        available_at=at + lag,
+        available_at=max(line.at for line in lines) + lag,  # the whole document, not only its first line
         source=mapping.source.name,
         trusted=True,
         backfilled=True,
@@ -326,8 +327,8 @@ def _product(kind: str, line: Line) -> Product:
     assert line.product_id is not None and line.quantity is not None and line.unit_price is not None
     stock_move = kind == "stock_write_off" or (kind == "order" and (line.unit_price == 0 or line.quantity <= 0))
     return Product(
-        product_id=line.product_id, quantity=line.quantity, unit_price=line.unit_price, revenue=0 if stock_move else line.revenue or 0,
-        kind="stock_move" if stock_move else "sale", row=line.row,
+        product_id=line.product_id, quantity=line.quantity, unit_price=line.unit_price,
+        revenue=0 if stock_move else line.revenue or 0, kind="stock_move" if stock_move else "sale", row=line.row,
     )  # fmt: skip
 
 

@@ -53,8 +53,8 @@ KINDS = {**GROUPED, **_SINGLE}
 """Every kind and its event; `identify` states traits, `event` takes its name from the column `name`."""
 
 FIELDS = (
-    "order_id", "product_id", "product_name", "category", "quantity", "unit_price", "revenue", "value", "currency", "occurred_at",
-    "user_id", "anonymous_id", "email", "phone", "name", "decision_id", "offer_id",
+    "order_id", "product_id", "product_name", "category", "quantity", "unit_price", "revenue", "value", "currency",
+    "occurred_at", "user_id", "anonymous_id", "email", "phone", "name", "decision_id", "offer_id",
 )  # fmt: skip
 
 
@@ -201,7 +201,10 @@ def condition_columns(condition: Condition) -> set[str]:
 
 
 def compile_condition(condition: Condition, where: str = "mapping") -> Callable[[Row], bool]:
-    """A function of one row (column → value) that tells whether the condition holds. A missing value fails every test but `missing`."""
+    """A function of one row (column → value) that tells whether the condition holds.
+
+    A missing value fails every test but `missing`.
+    """
     if condition.all is not None:
         parts = [compile_condition(c, where) for c in condition.all]
         return lambda row: all(part(row) for part in parts)

@@ -170,7 +170,7 @@ class RowReader:
             number = float(self._number_text(value))
         except ValueError:
             raise _Fault(field, f"{value!r} is not a number") from None
-        if number != number or number not in (int(number) if abs(number) < 1e15 else None,):
+        if not (abs(number) < 1e15 and number == int(number)):
             raise _Fault(field, f"{value!r} is not a whole number")
         return int(number)
 
@@ -215,7 +215,7 @@ class RowReader:
             text = value.strip()
             try:
                 value = (
-                    datetime.strptime(text, self._source.time_format)
+                    datetime.strptime(text, self._source.time_format)  # noqa: DTZ007 - the zone is added below
                     if self._source.time_format
                     else datetime.fromisoformat(text)
                 )

@@ -31,7 +31,7 @@ class BadRow(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """An opened file: `columns`, `total` rows if known, and an iterator of (row number, values in order) or `BadRow`."""
+    """An opened file: `columns`, `total` rows if known, an iterator of (row number, values in order) or `BadRow`."""
 
     columns: tuple[str, ...]
     total: int | None
@@ -97,8 +97,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> Rows:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"this is not a whole Parquet file ({str(error).splitlines()[0][:120]}).", code="import.unreadable", where=str(path),
-            cure="It may be cut off: export or copy it again.",
+            f"this is not a whole Parquet file ({str(error).splitlines()[0][:120]}).", code="import.unreadable",
+            where=str(path), cure="It may be cut off: export or copy it again.",
         ) from None  # fmt: skip
     _need(path, file.schema_arrow.names, columns)
 
@@ -144,7 +144,8 @@ def _csv(path: Path, columns: Sequence[str], separator: str, encoding: str) -> R
         other = next((s for s in (";", "\t", "|", ",") if s != separator and s in header[0]), None)
         if other is not None:
             raise UserError(
-                f"the columns are separated by {other!r}, not by {separator!r}.", code="import.separator", where=str(path),
+                f"the columns are separated by {other!r}, not by {separator!r}.", code="import.separator",
+                where=str(path),
                 cure=f"Set separator = {msgspec.json.encode(other).decode()} in [source] of the mapping.",
             )  # fmt: skip
     _need(path, header, columns)

@@ -102,8 +102,8 @@ class Creative(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class OutcomeRule(msgspec.Struct, frozen=True, kw_only=True):
     """An event that a decision is credited with.
 
-    `value` is a fixed amount in minor units, or None for the event's own value (else the offer's margin); `sign` −1 takes
-    back; `weak` marks an early signal (a click); `window` in microseconds counts from the decision.
+    `value` is a fixed amount in minor units, or None for the event's own value (else the offer's margin); `sign` −1
+    takes back; `weak` marks an early signal (a click); `window` in microseconds counts from the decision.
     """
 
     event: str

@@ -1,4 +1,4 @@
-"""Settings: `vitrina.toml`, then `VITRINA_…` in the environment. Unknown names are refused with the nearest valid one."""
+"""Settings: `vitrina.toml`, then `VITRINA_…` in the environment. An unknown name is refused with the nearest one."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One effective setting: `section.name`, its value, its origin (default, file or environment variable), its meaning."""
+    """One effective setting: `section.name`, its value, where it came from (default, file, variable), its meaning."""
 
     name: str
     value: Any

@@ -80,12 +80,12 @@ class DecisionRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
         slate_probability: chance of the whole slate in this order.
         inclusion: chance that each shown item is in the slate at all (None when not computed).
         policy, policy_version, bank: which rule, and which numbered bank of draws.
-        draw: index of the draw that decided (−1 for policies without draws); `coins` the explored positions as a bitmap.
+        draw: index of the draw that decided (−1 for policies without draws); `coins` the explored positions, a bitmap.
         greedy: uint16 little-endian, one a draw: the candidate that it liked best for the first position.
         features: float32 bytes of the vector the score used, in the order of feature set `feature_set`.
         context: what the page said (scalars).
-        purpose: what the person's data would be used for; `basis` the lawful basis that permitted it (personalised), or the
-            refusal's code; `basis_record` the consent record behind either.
+        purpose: what the person's data would be used for; `basis` the lawful basis that permitted it (personalised), or
+            the refusal's code; `basis_record` the consent record behind either.
         personalised: features of the person were read.
         prices, costs: minor units for each shown item.
         experiments: cells.

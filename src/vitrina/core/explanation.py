@@ -19,7 +19,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         chance: exact chance of position 1, recomputed from the versions that the row names.
-        margin, low, high: expected margin in minor units: mean and 5 %/95 % quantiles over the draws; None without draws.
+        margin, low, high: expected margin in minor units: mean, 5 % and 95 % quantile of the draws; None without draws.
         best_in: number of draws in which it was the best; None for policies without draws.
         position: its place in the slate that was shown, from 1; None if not shown.
         ghost: its place in the slate that the policy would have shown to a holdout person, from 1.

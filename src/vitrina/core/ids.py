@@ -52,7 +52,7 @@ def hash16(text: str, scope: bytes = b"") -> bytes:
 
 
 def subject_key(user_id: str | None, anonymous_id: str | None) -> str:
-    """The leaf an event belongs to: `u:` and the userId if there is one, else `a:` and the anonymousId, else "" (nobody).
+    """The leaf an event belongs to: `u:` and the userId if there is one, else `a:` and the anonymousId, else "".
 
     >>> subject_key("42", "x"), subject_key(None, "x"), subject_key(None, None)
     ('u:42', 'a:x', '')

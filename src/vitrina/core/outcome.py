@@ -13,8 +13,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One credited event.
 
     `kind` is click | conversion | reversal. `value` in minor units of `currency`, negative for a reversal.
-    `position` is the place in the slate, from 0. `trusted` false means: shown, never learned from (money by write key, clicks
-    that the bot check set aside). `subject` is the leaf that the event belongs to.
+    `position` is the place in the slate, from 0. `trusted` false means: shown, never learned from (money by write key,
+    clicks that the bot check set aside). `subject` is the leaf that the event belongs to.
     """
 
     decision_id: str

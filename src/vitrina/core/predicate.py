@@ -1,4 +1,4 @@
-"""Predicates: the rule tree that eligibility and audiences share. Nouns only; `vitrina.understand.audiences` compiles it.
+"""Predicates: the rule tree that eligibility and audiences share; `vitrina.understand.audiences` compiles it.
 
 On the wire a rule is JSON: `{"field": "orders_90d", "op": ">=", "value": 2}`, `{"all": [...]}`, `{"any": [...]}`,
 `{"not": {...}}`, `{"field": "trait.city", "op": "missing"}`. A `field` is the name of a feature, `trait.NAME`, or
@@ -17,7 +17,7 @@ Scalar = str | int | float | bool
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
-    """`field op value` with op one of == != < <= > >=; false when the field is missing or of another kind than the value."""
+    """`field op value` with op one of == != < <= > >=; false when the field is missing or of another kind."""
 
     field: str
     op: str

@@ -303,7 +303,7 @@ class Users:
         return None if row is None else _user(row)
 
     def sign_in(self, email: str, password: str) -> User | None:
-        """The user whose address and password these are, or None. Takes as long for an unknown address as for a known one."""
+        """The user whose address and password these are, or None; an unknown address takes as long as a known one."""
         from argon2 import PasswordHasher
         from argon2.exceptions import Argon2Error, InvalidHashError
 

@@ -87,7 +87,7 @@ class Audit:
                 details=text,
                 previous=previous,
                 hash=_chain(previous, seq, at, actor, action, text),
-            )  # fmt: skip
+            )
         )
 
     def entries(self, limit: int = 100) -> list[AuditEntry]:

@@ -93,14 +93,15 @@ def write_consents(connection: Connection, records: Sequence[ConsentRecord]) -> 
 def _row(record: ConsentRecord) -> dict[str, str | bool | Micros | None]:
     return {
         "id": record.id, "subject": record.subject, "purpose": record.purpose.value, "granted": record.granted,
-        "basis": record.basis.value, "channel": record.channel, "source": record.source, "text_version": record.text_version,
-        "locale": record.locale, "at": record.at, "expires_at": record.expires_at,
+        "basis": record.basis.value, "channel": record.channel, "source": record.source,
+        "text_version": record.text_version, "locale": record.locale, "at": record.at, "expires_at": record.expires_at,
     }  # fmt: skip
 
 
 def _record(row: dict[str, object]) -> ConsentRecord:
     return ConsentRecord(
-        id=str(row["id"]), subject=str(row["subject"]), purpose=Purpose(str(row["purpose"])), granted=bool(row["granted"]),
-        basis=LawfulBasis(str(row["basis"])), channel=str(row["channel"]), source=str(row["source"]),
-        text_version=str(row["text_version"]), locale=str(row["locale"]), at=row["at"], expires_at=row["expires_at"],  # pyright: ignore[reportArgumentType]
+        id=str(row["id"]), subject=str(row["subject"]), purpose=Purpose(str(row["purpose"])),
+        granted=bool(row["granted"]), basis=LawfulBasis(str(row["basis"])), channel=str(row["channel"]),
+        source=str(row["source"]), text_version=str(row["text_version"]), locale=str(row["locale"]),
+        at=row["at"], expires_at=row["expires_at"],  # pyright: ignore[reportArgumentType]
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The right of access: every row about a person, table by table, in a form that programs can read (GDPR art. 15, 20)."""
+"""The right of access: every row about a person, table by table, readable by programs (GDPR art. 15, 20)."""
 
 from __future__ import annotations
 

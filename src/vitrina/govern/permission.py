@@ -20,7 +20,7 @@ _ADVERTISING = frozenset({Purpose.ADS_MEASUREMENT, Purpose.ADS_PERSONALISATION})
 def ask(
     subject: Subject | None, purpose: Purpose, now: Micros, *, channel: str = "", gpc: bool = False, adult_age: int = 18
 ) -> Grant | Refusal:
-    """Permission to use `subject`'s data for `purpose` at `now`, with the record that proves it, or the reason against it.
+    """Permission to use `subject`'s data for `purpose` at `now`, with the record that proves it, or why not.
 
     Args:
         subject: the profile, or None when nothing is known about the person.

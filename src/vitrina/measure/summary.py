@@ -63,7 +63,8 @@ select coalesce(currency, '') as currency,
 from (
     select name, currency, min_by(revenue, seq) as revenue from events
     where trusted and revenue is not null and name in ('Order Completed', 'Order Refunded', 'Order Adjusted')
-    group by name, currency, coalesce(order_id || case when name = 'Order Completed' then '' else message_id end, message_id))
+    group by name, currency,
+        coalesce(order_id || case when name = 'Order Completed' then '' else message_id end, message_id))
 group by 1
 """
 

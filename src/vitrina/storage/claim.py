@@ -1,4 +1,4 @@
-"""One process works on a workspace at a time: an advisory lock on a file, given back by the system if the process dies."""
+"""One process works on a workspace at a time: a lock on a file, which the system gives back if the process dies."""
 
 from __future__ import annotations
 
