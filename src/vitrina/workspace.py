@@ -636,8 +636,8 @@ class Workspace:
         """Walk the imported history through the decision path, in a workspace made for it; this one is only read.
 
         Args:
-            since, until: orders placed in [since, until) are asked about; a time without a zone is UTC, None goes to the
-                last order.
+            since, until: orders placed in [since, until) are asked about; a time without a zone is UTC, and None goes
+                to the last order.
             items: products asked for before each order, 1-20.
             progress: called with orders done and orders in all.
 

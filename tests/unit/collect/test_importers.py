@@ -105,7 +105,8 @@ def test_documents_become_events_of_their_kind(tmp_path: Path) -> None:
     assert order.revenue == 4200, "two equal lines are two lines; a line at zero carries no revenue"
     assert [product.kind for product in order.products] == ["sale", "sale", "stock_move"]
     assert order.occurred_at == from_datetime(datetime.fromisoformat("2026-05-01T11:59:00+03:00"))
-    assert order.available_at == order.occurred_at
+    last_line = from_datetime(datetime.fromisoformat("2026-05-01T12:00:00+03:00"))
+    assert order.available_at == last_line, "nobody could use the whole document before its last line"
     assert order.trusted
     assert order.backfilled
     assert shop.by_order("C2").revenue == -1050
