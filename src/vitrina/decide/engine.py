@@ -240,7 +240,7 @@ class Engine:
         Args:
             request: who, where, in what context.
             caller: who asks; only a secret key, the console and the house itself may preview.
-        replayed: the decision walks through history: nobody sees it, nothing learns from it, it leaves no trace.
+            replayed: the decision walks through history: nobody sees it, nothing learns from it, no trace is left.
 
         Raises:
             NotFoundError: there is no such placement.
@@ -306,7 +306,7 @@ class Engine:
         )
 
     def bind(self, asked: Asked) -> Bound:
-        """The newest bank over the candidates; none where the recommender ranks: a large catalogue is spared the work."""
+        """The newest bank over the candidates; none where the recommender ranks, which spares a large catalogue."""
         if self._ranks(asked):
             return _NO_BANK
         return self._banks.current(asked.placement.id).bind(asked.candidates)
@@ -436,7 +436,7 @@ class Engine:
         return self._recommender is not None and asked.placement.policy.kind == "ranking"
 
     def _version(self, candidates: Candidates, bank: int) -> str:
-        """What names the chances: placement, list of candidates, bank, features. It changes whenever one of them does."""
+        """What names the chances: placement, list of candidates, bank, features; it changes when one of them does."""
         key = (candidates.number, bank)
         version = self._versions.get(key)
         if version is None:
