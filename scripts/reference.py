@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: commands, settings, events, mapping files, reasons, public names.
+"""Write docs/reference and vitrina.example.toml from the code.
 
 `python scripts/reference.py` writes the pages; with `--check` it says which are out of date and ends with 1.
 """
@@ -14,6 +14,7 @@ import msgspec
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+EXAMPLE = ROOT / "vitrina.example.toml"
 EVERYWHERE = {"*", "--workspace", "--json"}
 """What every command takes is said once, at the top of the page."""
 NOTE = "<!-- Written by `make reference` from the code: change the code, not this page. -->\n"
@@ -105,20 +106,34 @@ def mapping() -> str:
         "a group gets the first kind whose `when` holds for every one of its rows. An example: "
         "[how to import history](../how-to/import-history.md).\n",
         "## `[source]`\n",
-        "| name | default |",
-        "|---|---|",
+        "| name | default | meaning |",
+        "|---|---|---|",
     ]
+    words = _attributes(code.SourceSettings)
     for field in msgspec.structs.fields(code.SourceSettings):
         default = "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
-        lines.append(f"| `{field.name}` | {default} |")
-    lines += ["\n## `[columns]`\n", "Field = name of the column in the file; a trait is `trait.NAME`.\n"]
-    lines += [f"- `{field}`" for field in code.FIELDS]
-    lines += ["\n## `[[kinds]]`\n", "| kind | event |", "|---|---|"]
-    lines += [f"| `{kind}` | {f'`{event}`' if event else ''} |" for kind, event in code.KINDS.items()]
-    tests = [field.name for field in msgspec.structs.fields(code.Condition) if field.name != "column"]
-    lines += ["\n`when` names a `column` and one test, or combines conditions by `all`, `any` or `no`:\n"]
-    lines += [f"- `{test}`" for test in tests]
+        lines.append(f"| `{field.name}` | {default} | {_cell(words[field.name])} |")
+    lines += ["\n## `[columns]`\n", "Field = name of the column in the file.\n", "| field | meaning |", "|---|---|"]
+    lines += [f"| `{field}` | {_cell(meaning)} |" for field, meaning in code.FIELDS.items()]
+    lines += ["| `trait.NAME` | The trait NAME of the person. |"]
+    lines += ["\n## `[[kinds]]`\n", "| kind | event | meaning |", "|---|---|---|"]
+    for kind, event in code.KINDS.items():
+        lines.append(f"| `{kind}` | {f'`{event}`' if event else ''} | {_cell(code.KIND_WORDS[kind])} |")
+    lines += [
+        "\n`when` names a `column` and one test, or combines conditions; left out, every row fits. An empty cell fails "
+        "every test but `missing`. A document that no kind fits is refused.\n",
+        "| name | holds when |",
+        "|---|---|",
+    ]
+    lines += [f"| `{test}` | {_cell(meaning)} |" for test, meaning in _attributes(code.Condition).items()]
     return "\n".join(lines)
+
+
+def _attributes(kind: type) -> dict[str, str]:
+    """What a docstring says about each attribute."""
+    _, _, said = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    lines = (line.strip().partition(": ") for line in said.splitlines() if line.strip())
+    return {name: meaning[:1].upper() + meaning[1:] for name, _, meaning in lines}
 
 
 def reasons() -> str:
@@ -228,12 +243,20 @@ def page(name: str) -> str:
     return f"{head}\n\n{NOTE}{body}".rstrip() + "\n"
 
 
+def files() -> Iterator[tuple[Path, str]]:
+    """Every file that is written from the code, with the text it should have."""
+    from vitrina.core.config import template
+
+    for name in PAGES:
+        yield REFERENCE / f"{name}.md", page(name)
+    yield EXAMPLE, template()
+
+
 def main(arguments: list[str]) -> int:
-    """Write or check all pages."""
+    """Write or check all files."""
     stale = 0
     REFERENCE.mkdir(parents=True, exist_ok=True)
-    for name in PAGES:
-        path, text = REFERENCE / f"{name}.md", page(name)
+    for path, text in files():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if "--check" in arguments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,28 @@ def test_reference_page_is_current(name: str) -> None:
     path = reference.REFERENCE / f"{name}.md"
     assert path.exists(), f"{path.name} is missing: run `make reference`"
     assert path.read_text(encoding="utf-8") == reference.page(name), f"{path.name} is out of date: run `make reference`"
+
+
+def test_example_settings_are_current(tmp_path: Path) -> None:
+    from vitrina.core.config import Settings, load, template
+
+    text = reference.EXAMPLE.read_text(encoding="utf-8")
+    assert text == template(), f"{reference.EXAMPLE.name} is out of date: run `make reference`"
+    stated = tmp_path / "vitrina.toml"
+    stated.write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE), encoding="utf-8")
+    settings, origins = load(stated, {})
+    assert settings == Settings()
+    assert set(origins.values()) == {"file"}
+
+
+def test_every_part_of_a_mapping_is_documented_in_both_languages() -> None:
+    from vitrina.collect import mapping
+
+    assert mapping.KIND_WORDS.keys() == mapping.KINDS.keys()
+    structs = (mapping.SourceSettings, mapping.Condition)
+    names = [*mapping.FIELDS, *mapping.KINDS, *(field for struct in structs for field in struct.__struct_fields__)]
+    for page in (read("mapping"), read("mapping.ru")):
+        assert [name for name in names if f"| `{name}` |" not in page] == []
 
 
 def read(name: str) -> str:

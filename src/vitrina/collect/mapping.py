@@ -19,8 +19,10 @@ from vitrina.core.consent import LawfulBasis, Purpose
 from vitrina.core.errors import UserError
 
 __all__ = [
+    "FIELDS",
     "GROUPED",
     "KINDS",
+    "KIND_WORDS",
     "Condition",
     "Kind",
     "MappingFile",
@@ -52,14 +54,62 @@ _SINGLE = {
 KINDS = {**GROUPED, **_SINGLE}
 """Every kind and its event; `identify` states traits, `event` takes its name from the column `name`."""
 
-FIELDS = (
-    "order_id", "product_id", "product_name", "category", "quantity", "unit_price", "revenue", "value", "currency",
-    "occurred_at", "user_id", "anonymous_id", "email", "phone", "name", "decision_id", "offer_id",
-)  # fmt: skip
+KIND_WORDS = {
+    "order": "An invoice with its lines. A line at price zero or of a quantity below one is a stock move: no revenue.",
+    "refund": "A credit note with its lines.",
+    "adjustment": "A correction in money; alone among documents it may have a negative price.",
+    "stock_write_off": "A movement of stock: it earns and costs nothing.",
+    "view": "Somebody looked at a product.",
+    "cart": "Somebody put a product into the cart.",
+    "click": "Somebody clicked on an offer.",
+    "email_opened": "Somebody opened an e-mail.",
+    "email_clicked": "Somebody followed a link of an e-mail.",
+    "unsubscribed": "Somebody wants no more e-mail.",
+    "identify": "States traits of a person.",
+    "event": "Any other event, named by the column `name`.",
+}
+"""What a row (or a group of rows) of each kind says."""
+
+FIELDS = {
+    "occurred_at": "When it happened; always needed. A document happened when its earliest line did.",
+    "order_id": "Number of the invoice: rows that share it are one document. Kinds with lines need it.",
+    "product_id": "Code of the product, upper and lower case apart. Each line of a document needs it.",
+    "product_name": "Name of the product, for the people who read.",
+    "category": "Category of the product.",
+    "quantity": "How many, a whole number. Each line of a document needs it.",
+    "unit_price": "Price of one, up to four decimals. Each line of a document needs it.",
+    "revenue": "Amount of the row as it was charged; left out, quantity × unit price rounded half to even.",
+    "value": "Margin that the row earned.",
+    "currency": "ISO 4217 code of the row, where `currency` of `[source]` doesn't hold for all. A document has one.",
+    "user_id": "The person as your systems know them. A row without it counts, for nobody in particular.",
+    "anonymous_id": "The browser or device.",
+    "email": "E-mail address of the person; an identifier and a trait.",
+    "phone": "Telephone number of the person; an identifier and a trait.",
+    "name": "Name of the event, for the kind `event`.",
+    "decision_id": "The decision that this is the outcome of.",
+    "offer_id": "The offer of that decision.",
+}
+"""Every field that a column can be, and what it means."""
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A test of one column, or a combination: exactly one of the tests, or of `all`, `any`, `no`."""
+    """A test of one column, or a combination: exactly one of the tests, or of `all`, `any`, `no`.
+
+    A cell that is empty fails every test but `missing`.
+
+    Attributes:
+        column: name of the column that is tested.
+        starts_with: the text begins with this.
+        ends_with: the text ends with this.
+        equals: a text is the same, a number is equal.
+        one_of: as `equals`, for one of these.
+        below: the number is smaller.
+        above: the number is greater.
+        missing: true holds for an empty cell, false for one that isn't.
+        all: every one of these conditions holds.
+        any: at least one of these conditions holds.
+        no: this condition doesn't hold.
+    """
 
     column: str | None = None
     starts_with: str | None = None
@@ -85,11 +135,16 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Where the file comes from and on what basis its people's data may be used.
 
     Attributes:
+        name: where the history comes from; shown with each event and each consent record.
         timezone: IANA zone of times without an offset.
+        currency: ISO 4217 code of the amounts, unless a column says it row by row.
         time_format: strptime format of times that aren't ISO 8601.
         available_after_seconds: lag between an event and the moment it could first have been used.
-        purposes: written as consent records with `lawful_basis` for every userId and anonymousId in the file.
-        separator, encoding, decimal: of CSV files.
+        lawful_basis: consent, contract, legitimate_interest or obligation; needed with `purposes`.
+        purposes: what the data may be used for: a consent record each for everybody in the file.
+        separator: what stands between the columns of a CSV file.
+        encoding: of a CSV file, such as cp1251; a byte order mark is understood.
+        decimal: what stands before the decimals in numbers of a CSV file.
     """
 
     name: str
@@ -142,7 +197,7 @@ def _check(mapping: MappingFile, where: str) -> None:
     for field in mapping.columns:
         if field not in FIELDS and not field.startswith("trait."):
             raise UserError(
-                f"[columns] has no field {field}.", code="mapping.field", where=where, cure=_near(field, FIELDS)
+                f"[columns] has no field {field}.", code="mapping.field", where=where, cure=_near(field, list(FIELDS))
             )
     for kind in mapping.kinds:
         if kind.kind not in KINDS:
@@ -151,6 +206,14 @@ def _check(mapping: MappingFile, where: str) -> None:
             )
         if kind.when is not None:
             compile_condition(kind.when, where)
+    code = mapping.source.currency
+    if code and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+        raise UserError(
+            f"{code!r} is not an ISO 4217 code.",
+            code="mapping.currency",
+            where=where,
+            cure='Write three letters: "EUR".',
+        )
     try:
         ZoneInfo(mapping.source.timezone)
     except (KeyError, ValueError, OSError):
