@@ -47,11 +47,11 @@ from vitrina.decide.bodies import Body, get_body, import_offers, put_body
 from vitrina.decide.bodies import ImportReport as OfferImportReport
 from vitrina.decide.catalogue import Catalogue
 from vitrina.decide.engine import Engine as DecisionEngine
-from vitrina.decide.engine import Recommender
 from vitrina.decide.explain import Explainer
 from vitrina.decide.learning import Learner, LearnerSettings
 from vitrina.decide.listing import DecisionList
 from vitrina.decide.log import DecisionLog
+from vitrina.decide.neighbours import Recommender
 from vitrina.decide.outcomes import OutcomeLog
 from vitrina.decide.stock import Stock
 from vitrina.decide.wire import CreativeBody, OfferBody, PlacementBody
@@ -131,7 +131,7 @@ def init(
     return open(root)
 
 
-def open(
+def open(  # noqa: A001 - the public door is vitrina.open
     folder: str | Path, *, clock: Clock | None = None, threaded: bool = True, simulated: bool = False
 ) -> Workspace:
     """Open the workspace in `folder`.

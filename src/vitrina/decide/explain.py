@@ -16,8 +16,8 @@ from vitrina.core.explanation import Candidate, Explanation, RefusedCandidate
 from vitrina.core.reasons import Reason, number_code
 from vitrina.decide.answer import shown_reason
 from vitrina.decide.candidates import Candidates
-from vitrina.decide.engine import Banks, Bound
 from vitrina.decide.log import DecisionLog
+from vitrina.decide.neighbours import Banks, Bound
 from vitrina.decide.outcomes import Lists, OutcomeLog, outcome_rules
 from vitrina.decide.packing import unpack_bits, unpack_features, unpack_greedy, unpack_refusals
 from vitrina.decide.policies import Margins, Policy, Uniform, policy_of

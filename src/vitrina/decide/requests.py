@@ -16,8 +16,8 @@ from vitrina.decide.answer import answer
 from vitrina.storage.ticket import Ticket
 
 if TYPE_CHECKING:
-    from vitrina.decide.engine import Catalogued
     from vitrina.decide.log import DecisionLog
+    from vitrina.decide.neighbours import Catalogued
 
 __all__ = ["Requests"]
 
