@@ -41,6 +41,23 @@ class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
     traits: dict[str, Any]
 
 
+_TEXTS = frozenset(
+    {
+        "order_id",
+        "product_id",
+        "product_name",
+        "category",
+        "currency",
+        "user_id",
+        "anonymous_id",
+        "email",
+        "phone",
+        "name",
+    }
+    | {"decision_id", "offer_id"}
+)
+
+
 class _Fault(Exception):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
@@ -77,6 +94,7 @@ class RowReader:
         self._place = {
             field: columns.index(column) for field, column in mapping.columns.items() if not field.startswith("trait.")
         }
+        self._texts = tuple((field, place) for field, place in self._place.items() if field in _TEXTS)
         self._traits = {f[6:]: columns.index(c) for f, c in mapping.columns.items() if f.startswith("trait.")}
         self._grouped = any(kind.kind in GROUPED for kind in mapping.kinds)
         self._times: dict[Any, Micros] = {}
@@ -92,66 +110,68 @@ class RowReader:
         except UserError as error:
             return BadRow(row, error.where, error.message)
 
-    def _text(self, values: Sequence[Any], field: str) -> str | None:
-        place = self._place.get(field)
-        return None if place is None else _text(values[place])
-
     def _read(self, row: int, values: Sequence[Any]) -> Line:
         named = dict(zip(self._columns, values, strict=True))
         fits = 0
         for i, test in enumerate(self._tests):
             if test(named):
                 fits |= 1 << i
-        order_id = self._text(values, "order_id")
+        texts = {field: _text(values[place]) for field, place in self._texts}
+        text = texts.get
+        order_id, product_id, category = text("order_id"), text("product_id"), text("category")
         if self._grouped and order_id is None:
             raise _Fault("order_id", "is missing, and without it the row belongs to no document")
-        currency = self._currency(values)
+        currency = self._currency(text("currency"))
         quantity = self._integer(values, "quantity")
         unit_price = self._unit_price(values)
-        product_id = self._text(values, "product_id")
-        category = self._text(values, "category")
         if product_id is not None:
-            self._remember(product_id, self._text(values, "product_name"), category)
-        lines = (
-            line_amount(quantity, unit_price, currency)
-            if quantity is not None and unit_price is not None and currency
-            else None
-        )
+            self._remember(product_id, text("product_name"), category)
+        revenue = self._revenue(values, quantity, unit_price, currency)
         return Line(
             document=order_id if self._grouped and order_id is not None else str(row),
             row=row,
             at=self._time(values[self._place["occurred_at"]]),
             fits=fits,
-            user_id=self._text(values, "user_id"),
-            anonymous_id=self._text(values, "anonymous_id"),
+            user_id=text("user_id"),
+            anonymous_id=text("anonymous_id"),
             product_id=product_id,
             quantity=quantity,
             unit_price=unit_price,
-            revenue=self._amount(values, "revenue", currency) if "revenue" in self._place else lines,
+            revenue=revenue,
             value=self._amount(values, "value", currency),
             currency=currency,
             category=category,
-            name=self._text(values, "name") or "",
+            name=text("name") or "",
             order_id=order_id,
-            decision_id=self._text(values, "decision_id"),
-            offer_id=self._text(values, "offer_id"),
-            traits=self._read_traits(values),
+            decision_id=text("decision_id"),
+            offer_id=text("offer_id"),
+            traits=self._read_traits(values, text("email"), text("phone")),
         )
+
+    def _revenue(
+        self, values: Sequence[Any], quantity: int | None, unit_price: int | None, currency: str
+    ) -> int | None:
+        if "revenue" in self._place:
+            return self._amount(values, "revenue", currency)
+        if quantity is None or unit_price is None or not currency:
+            return None
+        return line_amount(quantity, unit_price, currency)
 
     def _remember(self, product_id: str, name: str | None, category: str | None) -> None:
         if name or category or product_id not in self.products:
             before = self.products.get(product_id, ("", ""))
             self.products[product_id] = (name or before[0], category or before[1])
 
-    def _read_traits(self, values: Sequence[Any]) -> dict[str, Any]:
+    def _read_traits(self, values: Sequence[Any], email: str | None, phone: str | None) -> dict[str, Any]:
         traits = {name: _trait(values[place]) for name, place in self._traits.items()}
-        traits["email"] = self._text(values, "email")
-        traits["phone"] = self._text(values, "phone")
+        traits["email"], traits["phone"] = email, phone
         return {name: value for name, value in traits.items() if value is not None}
 
-    def _currency(self, values: Sequence[Any]) -> str:
-        code = self._text(values, "currency") or self._source.currency
-        if code and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+    def _currency(self, stated: str | None) -> str:
+        if stated is None:
+            return self._source.currency
+        code = stated
+        if not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
             raise _Fault("currency", f"{code!r} is not an ISO 4217 code such as EUR")
         return code
 
@@ -239,7 +259,9 @@ class RowReader:
 
 def _text(value: Any) -> str | None:
     """Text of an identifier: whole floats lose their .0 (as spreadsheets add it to columns with gaps)."""
-    if value is None or value == "":
+    if type(value) is str:
+        return value.strip() or None
+    if value is None:
         return None
     if isinstance(value, float):
         if value != value:
