@@ -391,10 +391,11 @@ class Workspace:
         self._started = True
 
     def step(self) -> None:
-        """Fold and learn what waits, in the caller's thread."""
+        """Fold and learn what waits, and renew the recommender if that is due, in the caller's thread."""
         self.claim()
         self.profiles.step()
         self.learner.step(self.clock.now())
+        self._refresher.look()
 
     def drain(self) -> int:
         """Move what waits into the lake, now; gives how many rows."""
