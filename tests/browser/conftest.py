@@ -17,11 +17,11 @@ __all__ = ["Running", "running", "start"]
 
 PASSWORD = "correct horse battery"
 OFFERS = {
-    "kettle": ("Gooseneck kettle", "49.00", "18.40", {}),
+    "kettle": ("Gooseneck kettle", "49.00", "7.40", {}),
     "sencha": ("Sencha 100 g, −10%", "12.60", "6.10", {}),
-    "gaiwan": ("Gaiwan, 120 ml", "24.00", "9.20", {}),
-    "oolong": ("Oolong sampler", "18.00", "7.80", {}),
-    "rooibos": ("Rooibos 250 g", "9.90", "4.00", {}),
+    "gaiwan": ("Gaiwan, 120 ml", "24.00", "6.70", {}),
+    "oolong": ("Oolong sampler", "18.00", "5.90", {}),
+    "rooibos": ("Rooibos 250 g", "9.90", "5.30", {}),
     "tasting": ("Tasting evening", "30.00", "12.00", {"eligibility": {"minimumAge": 18}}),
     "advent": ("Advent box", "39.00", "15.00", {"schedule": {"from": "2099-11-27T00:00:00Z"}}),
     "assam": ("Assam 500 g", "21.00", "8.00", {"stock": 0}),

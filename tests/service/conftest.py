@@ -62,7 +62,7 @@ def start(workspace: vitrina.Workspace) -> tuple[str, Callable[[], None]]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A served workspace with one key of each kind."""
     folder: Path = tmp_path_factory.mktemp("shop")
-    workspace = vitrina.init(folder / "ws")
+    workspace = vitrina.init(folder / "ws", name="Kettle & Leaf", timezone="Europe/Amsterdam")
     workspace.start()
     address, stop = start(workspace)
     yield Running(workspace, address, workspace.keys.create("secret"), workspace.keys.create("write"))
