@@ -101,8 +101,8 @@ def _words(name: str) -> str:
 
 
 def _field(name: str, value: object) -> str:
-    """A field's value; what is named `…_at` and is a whole number is a moment in microseconds."""
-    if name.endswith("_at") and isinstance(value, int):
+    """A field's value; what is named `…_at` or `…At` and is a whole number is a moment in microseconds."""
+    if name.endswith(("_at", "At")) and isinstance(value, int):
         return datetime.fromtimestamp(value / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return _text(value)
 
@@ -119,8 +119,8 @@ def _text(value: object) -> str:
         return f"{value:,}".replace(",", "\u202f")
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, list):
-        return escape(", ".join(_text(item) for item in cast("list[object]", value)))
+    if isinstance(value, list | tuple):
+        return escape(", ".join(_text(item) for item in cast("Sequence[object]", value)))
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
         return escape(", ".join(f"{name}: {_text(item)}" for name, item in pairs))
