@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -43,8 +43,8 @@ def decide(
 
 def replay(
     *,
-    since: Annotated[datetime, Parameter(name="--from", help="The first moment that is asked about.")],
-    until: Annotated[datetime | None, Parameter(help="The first moment that is not; default: the last event.")] = None,
+    since: Annotated[datetime, Parameter(name="--from", help="The first moment that is asked about, UTC.")],
+    until: Annotated[datetime | None, Parameter(help="The first moment that is not; default: to the end.")] = None,
     items: Annotated[int, Parameter(help="How many products are asked for before each order.")] = 10,
     common: Common = HERE,
 ) -> None:
@@ -54,7 +54,17 @@ def replay(
     """
     with vitrina.open(common.workspace) as workspace, progress("Replaying") as advance:
         result = workspace.replay(since=since, until=until, items=items, progress=advance)
-    show(result, common)
+    show(result if common.json else _readable(msgspec.to_builtins(result)), common)
+
+
+def _readable(result: dict[str, Any]) -> dict[str, Any]:
+    """A replay with each figure and its interval in one column."""
+    for table in ("figures", "leads"):
+        for row in result[table]:
+            for name in ("hit_rate", "ndcg"):
+                low, high = row.pop(f"{name}_low"), row.pop(f"{name}_high")
+                row[name] = f"{row[name]:.4f} ({low:.4f} to {high:.4f})"
+    return result
 
 
 def read_out(placement: str, /, *, common: Common = HERE) -> None:

@@ -171,3 +171,16 @@ def test_a_decision_for_an_unknown_placement_is_a_mistake(shop: Path, capsys: py
 
 def test_read_out_of_an_empty_placement_is_refused(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert failure(capsys, 1, "-w", str(shop), "read-out", "nowhere")
+
+
+def test_replay_gives_figures_and_leads(
+    shop: Path, orders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(capsys, "-w", str(shop), "import", str(orders[0]), "--mapping", str(orders[1]))
+    found = answer(capsys, "-w", str(shop), "replay", "--from", "2000-01-01")
+    assert found["orders"] == 2
+    assert {(row["task"], row["method"]) for row in found["figures"]} >= {("all", "decisions"), ("new", "hybrid")}
+    assert {"hit_rate", "hit_rate_low", "hit_rate_high", "ndcg", "ndcg_low", "ndcg_high"} <= found["leads"][0].keys()
+    assert run(["-w", str(shop), "replay", "--from", "2000-01-01"]) == 0
+    assert "buy_again" in capsys.readouterr().out
+    assert "no order" in failure(capsys, 1, "-w", str(shop), "replay", "--from", "2999-01-01")
