@@ -119,15 +119,21 @@ def init(
             where=str(settings),
             cure="Open it, or choose another folder.",
         )
+    text = config.template(name or root.resolve().name, currency, timezone).encode()
+    config.parse(text, str(settings), {})
     try:
         root.mkdir(parents=True, exist_ok=True)
         (root / "lake").mkdir(exist_ok=True)
         part = settings.with_suffix(".part")
-        part.write_text(config.template(name or root.resolve().name, currency, timezone), encoding="utf-8")
-        config.load(part, {})
+        part.write_bytes(text)
         part.replace(settings)
     except OSError as error:
-        raise MachineError(f"the folder can't be written: {error}.", code="workspace.folder", where=str(root)) from None
+        raise MachineError(
+            f"the folder can't be written: {error.strerror}.",
+            code="workspace.folder",
+            where=str(root),
+            cure="Choose another folder, or make this one writable.",
+        ) from None
     return open(root)
 
 

@@ -40,9 +40,11 @@ def report(error: Exception) -> int | None:
 
 
 def _is_database_fault(error: Exception) -> bool:
-    """Whether the database refused, asked without loading its library."""
+    """Whether the database failed (not: was asked a wrong thing), found out without loading its library."""
     library = sys.modules.get("sqlalchemy.exc")
-    return library is not None and isinstance(error, library.OperationalError)
+    if library is None or not isinstance(error, library.DatabaseError):
+        return False
+    return not isinstance(error, library.ProgrammingError | library.IntegrityError | library.DataError)
 
 
 def _print(what: str, where: str, cure: str, code: str) -> None:

@@ -8,12 +8,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from vitrina.core.errors import UserError
 
-__all__ = ["Setting", "Settings", "load", "settings_table", "template"]
+__all__ = ["Setting", "Settings", "load", "parse", "settings_table", "template"]
 
 
 def _doc(text: str, **limits: Any) -> Any:
@@ -144,15 +145,17 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings
         UserError: the file isn't TOML, names an unknown setting, or a value is out of range.
     """
     environ = os.environ if environ is None else environ
-    where = str(path)
-    table: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"this is not TOML: {error}.", code="config.unreadable", where=where, cure="Correct that line."
-            ) from None
+    return parse(path.read_bytes() if path.exists() else b"", str(path), environ)
+
+
+def parse(text: bytes, where: str, environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    """As `load`, of the bytes of a file that is called `where`."""
+    try:
+        table: dict[str, dict[str, Any]] = tomllib.loads(text.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"this is not TOML: {error}.", code="config.unreadable", where=where, cure="Correct that line."
+        ) from None
     _refuse_unknown(table, where)
     origins = {f"{s}.{n}": "file" if n in table.get(s, {}) else "default" for s, n, _ in _fields()}
     for section, name, _ in _fields():
@@ -161,9 +164,39 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> tuple[Settings
             table.setdefault(section, {})[name] = environ[variable]
             origins[f"{section}.{name}"] = variable
     try:
-        return msgspec.convert(table, Settings, strict=False), origins
+        settings = msgspec.convert(table, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise UserError(f"{error}.", code="config.invalid", where=where, cure="Correct the value.") from None
+        raise _invalid(error, where, origins) from None
+    zone = settings.workspace.timezone
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise UserError(
+            f"there is no time zone {zone}.",
+            code="config.timezone",
+            where=_place("workspace.timezone", where, origins),
+            cure="Use an IANA name such as Europe/Berlin.",
+        ) from None
+    return settings, origins
+
+
+def _invalid(error: msgspec.ValidationError, where: str, origins: Mapping[str, str]) -> UserError:
+    """The error of a value that can't be: `Expected … - at `$.section.name``, in words."""
+    reason, _, path = str(error).partition(" - at `$.")
+    name = path.rstrip("`")
+    meaning = next((_description(field) for s, n, field in _fields() if f"{s}.{n}" == name), "")
+    return UserError(
+        f"{name or 'a setting'} has a value that can't be: {reason[:1].lower()}{reason[1:]}.",
+        code="config.invalid",
+        where=_place(name, where, origins),
+        cure=f"It is: {meaning}" if meaning else "Correct the value.",
+    )
+
+
+def _place(name: str, where: str, origins: Mapping[str, str]) -> str:
+    """Where a setting was given: the file, or the variable that overrides it."""
+    origin = origins.get(name, "file")
+    return where if origin in {"file", "default"} else origin
 
 
 def settings_table(settings: Settings, origins: Mapping[str, str]) -> list[Setting]:

@@ -69,8 +69,19 @@ class Lake:
             store: where the lease and the offsets of readers are kept.
             clock: stamps offsets; the machine's by default.
             compact_files: files in a partition from which `compact` merges them.
+
+        Raises:
+            MachineError: the folder can't be made.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(
+                f"the folder of the lake can't be made: {error.strerror}.",
+                code="lake.folder",
+                where=str(folder),
+                cure="Move what is in its place, make room, or name another folder in storage.lake.",
+            ) from None
         return cls(folder, store, clock or SystemClock(), compact_files)
 
     # what is there

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from vitrina.core.errors import UserError
+from vitrina.core.errors import MachineError, UserError
 from vitrina.storage.declared import metadata
 from vitrina.storage.journal import Journal, declare_journal
 from vitrina.storage.writer import Writer
@@ -62,6 +63,20 @@ def _connect(url: URL, autocheckpoint: int, *, writing: bool) -> Engine:
     return engine if writing else engine.execution_options(postgresql_readonly=True)
 
 
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
+        parsed.get_dialect()
+    except ArgumentError as error:
+        raise UserError(
+            f"the address of the store can't be read: {error}.",
+            code="store.url",
+            where=url,
+            cure="Write it like sqlite:///store.db, or leave it empty.",
+        ) from None
+    return parsed
+
+
 class Store:
     """A database with one writer. Open it with `Store.open`, close it with `close`.
 
@@ -88,7 +103,7 @@ class Store:
         Raises:
             UserError: the URL can't be read, or names a database in memory.
         """
-        parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
+        parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite":
             if parsed.database in (None, "", ":memory:"):
                 raise UserError("the store must be a file.", code="store.memory", where=url, cure="Name a file.")
@@ -128,11 +143,20 @@ class Store:
 
         Raises:
             UserError: the store was made by a later version of the program.
+            MachineError: it can't be reached, or is no database.
         """
         from vitrina.storage import migrations
 
-        with self.read() as connection:
-            version = migrations.current_version(connection)
+        try:
+            with self.read() as connection:
+                version = migrations.current_version(connection)
+        except DatabaseError as error:
+            raise MachineError(
+                f"the store can't be opened: {error.orig}.",
+                code="store.unreadable",
+                where=self.url.render_as_string(),
+                cure="Correct storage.url, make the database reachable, or restore a backup.",
+            ) from error
         if version is not None and version not in migrations.known_versions():
             raise UserError(
                 f"the store is at version {version} of its tables, which this program doesn't know.",
