@@ -202,6 +202,7 @@ def draw_bank(
     draws: int,
     scale: float,
     rng: np.random.Generator,
+    offers: int = 0,
     rank: int | None = None,
 ) -> Bank:
     """Draw a bank from the posterior of one head (buy) or two (click, buy).
@@ -210,12 +211,13 @@ def draw_bank(
         losses: offer id → share of the margin that refunds take back; "" is for offers not named.
         draws: M.
         scale: v, the multiplier of the posterior standard deviation.
+        offers: how many offers a decision chooses among, where more are listed than were learned of.
         rank: r, directions of the features in which offers keep weights of their own; default: all of them while
             r · K ≤ 700, so that a decision among many offers stays cheap, else the r that matter most (`_basis`).
     """
     layout = heads[0].layout
     if rank is None:
-        rank = _COORDINATES // max(1, *(len(head.offers) for head in heads))
+        rank = _COORDINATES // max(1, offers, *(len(head.offers) for head in heads))
     basis = _basis(heads, min(rank, len(layout.subset) - 1))
     drawn: list[_Drawn] = []
     for head in heads:

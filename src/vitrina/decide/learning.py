@@ -162,17 +162,29 @@ class Learner:
         """Draw, store, and only then use (called with `_bank_lock` held)."""
         number = self._next_number
         rng = np.random.default_rng([self.settings.seed, int.from_bytes(hash16(model.placement, b"bank")[:8]), number])
+        candidates = self._candidates(model.placement)
         bank = model.draw(
-            number, feature_set=self._feature_set, draws=self.settings.draws, scale=self.settings.scale, rng=rng
+            number,
+            feature_set=self._feature_set,
+            draws=self.settings.draws,
+            scale=self.settings.scale,
+            rng=rng,
+            offers=0 if candidates is None else len(candidates.offer_ids),
         )
         row = {"number": number, "placement": model.placement, "at": now, "body": bank.pack()}
         self._store.write(lambda connection: connection.execute(insert(bank_table).values(row)))
-        with contextlib.suppress(NotFoundError):
-            bank.bind(self._lists.candidates(model.placement))  # now, so that no decision has to wait for it
+        if candidates is not None:
+            bank.bind(candidates)  # now, so that no decision has to wait for it
         model.published(now)
         self._next_number = number + 1
         self._banks[model.placement] = bank
         return bank
+
+    def _candidates(self, placement: str) -> Listed | None:
+        try:
+            return self._lists.candidates(placement)
+        except NotFoundError:
+            return None
 
     # learning
 

@@ -86,8 +86,10 @@ class PlacementModel:
             return age >= SECOND and (self._urgent or self._news >= _FEW)
         return self._news > 0 and ((age >= MINUTE and self.visits - self._published_visits >= 500) or age >= HOUR)
 
-    def draw(self, number: int, *, feature_set: int, draws: int, scale: float, rng: np.random.Generator) -> Bank:
-        """New draws."""
+    def draw(
+        self, number: int, *, feature_set: int, draws: int, scale: float, rng: np.random.Generator, offers: int = 0
+    ) -> Bank:
+        """New draws, for decisions among about `offers` offers."""
         return draw_bank(
             number,
             self.placement,
@@ -97,6 +99,7 @@ class PlacementModel:
             draws=draws,
             scale=scale,
             rng=rng,
+            offers=offers,
         )
 
     def published(self, now: Micros) -> None:
