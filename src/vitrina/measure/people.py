@@ -1,7 +1,8 @@
 """Who was assigned where, and what each person earned from then on: from the decision log and the lake.
 
-An order counts once by its order id. A refund that repeats the order id *and* the value of another is taken as its
-repeat; refunds of one order with different values are parts of it.
+An order counts once by its order id, as it was stored first, whatever a repeat says of person or time. A refund that
+repeats the order id *and* the value of another is taken as its repeat; refunds of one order with different values are
+parts of it, and one without a value takes back what is left of the order.
 """
 
 from __future__ import annotations
@@ -32,23 +33,33 @@ with asked as (
         bool_or(holdout) and not bool_and(holdout) as mixed
     from asked group by person
 ), counted as (
-    select coalesce(i.profile, e.subject) as person, e.name, e.seq, e.occurred_at, e.value, e.products,
-        coalesce(e.order_id || case when r.sign < 0 then '/' || coalesce(e.value, 0) else '' end, e.message_id) as document
+    select coalesce(i.profile, e.subject) as person, e.name, e.seq, e.occurred_at, e.value, e.products, e.order_id,
+        r.sign, r.fixed, coalesce(
+            'order ' || e.order_id || case when r.sign < 0 then '/' || coalesce(e.value::varchar, '') else '' end,
+            'message ' || e.message_id
+        ) as document
     from events e join read_out_rule r on r.name = e.name left join read_out_identity i on i.subject = e.subject
     where e.trusted and e.subject <> '' and (e.currency is null or e.currency = '{currency}')
 ), single as (
-    select person, name, document, min(occurred_at) as occurred_at, min_by(value, seq) as value, min_by(products, seq) as products
-    from counted group by person, name, document
+    select name, document, any_value(sign) as sign, any_value(fixed) as fixed, min_by(person, seq) as person,
+        min_by(occurred_at, seq) as occurred_at, min_by(value, seq) as value, min_by(products, seq) as products,
+        min_by(order_id, seq) as order_id
+    from counted group by name, document
 ), valued as (
-    select s.person, s.name, s.occurred_at, r.sign, coalesce(r.fixed, s.value, (
+    select s.person, s.occurred_at, s.order_id, s.sign, coalesce(s.fixed, s.value, (
         select sum(m.margin * abs(line.p.quantity)) from (select unnest(s.products) as p) line
         join read_out_margin m on m.product_id = line.p.product_id)) as value
-    from single s join read_out_rule r on r.name = s.name
+    from single s
+), left_of_order as (
+    select order_id, greatest(sum(sign * value), 0) as value from valued where order_id is not null group by order_id
+), settled as (
+    select v.person, v.occurred_at, v.sign, coalesce(v.value, case when v.sign < 0 then o.value end) as value
+    from valued v left join left_of_order o on o.order_id = v.order_id
 )
 select f.person, f.holdout, f.revision, f.mixed, coalesce(sum(v.sign * v.value), 0)::bigint as value,
     count(v.person) > 0 as buyer, count(v.person) filter (where v.value is null) as unvalued
-from first f left join valued v on v.person = f.person and v.occurred_at >= f.since
-group by all
+from first f left join settled v on v.person = f.person and v.occurred_at >= f.since
+group by all order by 2, 5, 6
 """
 
 
@@ -60,7 +71,7 @@ def gather(
     holdouts: Mapping[int, float],
     until: Micros | None = None,
 ) -> Arms:
-    """Everybody who was decided for in a placement, one row a person.
+    """Everybody who was decided for in a placement, one row a person, in an order that gives the same sums every time.
 
     Args:
         identity: subject key → profile id, for subjects that were joined with others.

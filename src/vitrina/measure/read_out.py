@@ -27,7 +27,7 @@ FEWEST_BUYERS = 20
 """People with an outcome in each group below which nothing is said: an interval from fewer means little."""
 
 RATIO_ALARM = 0.001
-"""p-value of the sample-ratio check below which the split is reported as broken."""
+"""p-value of the sample-ratio check below which the split counts as broken, and nothing is said."""
 
 
 class Arms(msgspec.Struct, frozen=True):
@@ -55,11 +55,12 @@ class ReadOut(msgspec.Struct, frozen=True, kw_only=True):
 
     Money in minor units: `per_person` is the difference of means (float), `total` that times the people treated; `low`
     and `high` bound `total` with 95 % confidence, `person_low` and `person_high` bound `per_person`. All None when
-    `refused` says why nothing can be said; `more_people` is then how many more are needed.
+    `refused` says why nothing can be said: no_holdout | thin (`more_people` is then how many more are needed) | ratio
+    (the groups are not as large as was meant: look for the cause).
 
     Attributes:
         holdout_cost: what the holdout people would have earned at the same difference, minor units.
-        ratio_p: p-value of the sample-ratio check; `ratio_ok` False means: don't trust the figure, look for the cause.
+        ratio_p: p-value of the sample-ratio check; `ratio_ok` False when it is below `RATIO_ALARM`.
     """
 
     placement: str
@@ -112,6 +113,8 @@ def read_out(arms: Arms, placement: str, currency: str, *, simulated: bool = Fal
     ratio_p = ratio_check(treated_value.size, held_value.size, arms.expected_holdout)
     counts = msgspec.structs.replace(counts, ratio_p=ratio_p, ratio_ok=ratio_p is None or ratio_p >= RATIO_ALARM)
     refused, more = _thin(counts, arms.expected_holdout)
+    if refused is None and not counts.ratio_ok:
+        refused = "ratio"
     if refused is not None:
         return msgspec.structs.replace(counts, refused=refused, more_people=more)
     difference, half = welch(treated_value, held_value)

@@ -19,11 +19,15 @@ def people(rng: np.random.Generator, size: int, share: float, lift: float) -> Ar
 
 
 def test_without_an_effect_the_interval_holds_zero_in_93_to_97_percent() -> None:
-    """2,000 runs at a true 95 % vary by 1.96·√(.95·.05/2000) = .0096, so 93–97 % is four standard errors wide."""
+    """2,000 runs at a true 95 % vary by 1.96·√(.95·.05/2000) = .0096, so 93–97 % is four standard errors wide.
+
+    One run in a thousand is refused because its groups came out uneven: 2 of 2,000; more than 10 once in 100,000 times.
+    """
     rng = np.random.default_rng(20_261)
     runs = [read_out(people(rng, 4_000, 0.1, 0.0), "home", "EUR") for _ in range(2_000)]
-    held = [run.low is not None and run.high is not None and run.low <= 0 <= run.high for run in runs]
-    assert all(run.refused is None for run in runs)
+    refused = [run.refused for run in runs if run.refused is not None]
+    assert set(refused) <= {"ratio"} and len(refused) <= 10
+    held = [run.low <= 0 <= run.high for run in runs if run.low is not None and run.high is not None]
     assert 0.93 <= np.mean(held) <= 0.97
 
 
@@ -63,7 +67,7 @@ def test_without_a_holdout_nothing_can_be_said() -> None:
     assert read_out(arms, "home", "EUR").refused == "no_holdout"
 
 
-def test_a_broken_split_is_reported() -> None:
+def test_a_broken_split_is_refused() -> None:
     assert ratio_check(9_000, 1_000, 0.1) == pytest.approx(1.0)
     alarm = ratio_check(9_300, 700, 0.1)
     assert alarm is not None
@@ -71,6 +75,7 @@ def test_a_broken_split_is_reported() -> None:
     arms = people(np.random.default_rng(5), 10_000, 0.07, 0.0)
     broken = read_out(Arms(arms.holdout, arms.value, arms.buyer, expected_holdout=0.1), "home", "EUR")
     assert not broken.ratio_ok
+    assert (broken.refused, broken.total) == ("ratio", None)
 
 
 def test_welch_agrees_with_scipy() -> None:
