@@ -153,7 +153,7 @@ class People:
         ]
 
     def put_consent(self, identifier: str, purpose: Purpose, given: dict[str, Any]) -> ConsentRecord:
-        """Append a consent record; it counts from the next decision on.
+        """Append a consent record; it counts from the next decision on, whatever happens to this process.
 
         Args:
             identifier: any identifier, known or not yet known.
@@ -176,6 +176,7 @@ class People:
         )
         self.consents.record([record])
         self.profiles.apply_consent(record)
+        self.profiles.save()  # a no that was acknowledged must outlive a crash
         return record
 
     def erase(self, identifier: str) -> Receipt:

@@ -588,6 +588,7 @@ class Workspace:
 
     def put_consent(self, identifier: str, purpose: Purpose, given: dict[str, Any]) -> ConsentRecord:
         """Append a consent record; see `vitrina.people.People.put_consent`."""
+        self.claim()
         return self.people.put_consent(identifier, purpose, given)
 
     def erase(self, identifier: str) -> Receipt:

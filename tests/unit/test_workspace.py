@@ -15,6 +15,7 @@ import pytest
 
 import vitrina
 from vitrina.core.access import Source
+from vitrina.core.consent import Purpose
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, NotFoundError, UserError
 
@@ -146,6 +147,26 @@ def test_closing_twice_is_harmless(folder: Path) -> None:
 
 # what happened is still there
 
+DYING = """
+import os, sys, vitrina
+from vitrina.core.consent import Purpose
+workspace = vitrina.open(sys.argv[1])
+workspace.start()
+workspace.put_consent("анна", Purpose.PERSONALISATION, {"granted": sys.argv[2] == "yes", "lawfulBasis": "consent"})
+os._exit(9)
+"""
+
+
+def test_an_answer_about_consent_outlives_a_crash(folder: Path) -> None:
+    with vitrina.open(folder) as workspace:
+        workspace.put_body("placement", "home", b'{"name": "Home", "holdout": 0.0}')
+    for answer in ("yes", "no", "yes"):
+        died = subprocess.run([sys.executable, "-c", DYING, str(folder), answer], check=False, timeout=120)
+        assert died.returncode == 9
+        with vitrina.open(folder) as workspace:
+            decided = workspace.decide(DecideRequest(placement="home", user_id="анна"))
+        assert decided.personalised is (answer == "yes")
+
 
 def test_what_was_acknowledged_is_there_after_reopening(folder: Path) -> None:
     with vitrina.open(folder) as workspace:
@@ -184,6 +205,7 @@ def test_a_second_process_may_look_but_not_work(folder: Path, busy: subprocess.P
             workspace.step,
             lambda: workspace.decide(DecideRequest(placement="home", user_id="анна")),
             lambda: workspace.erase("анна"),
+            lambda: workspace.put_consent("анна", Purpose.PERSONALISATION, {"granted": True}),
             lambda: workspace.import_file(tmp_path / "orders.csv", tmp_path / "mapping.toml"),
         ):
             with pytest.raises(ConflictError) as refused:

@@ -70,8 +70,13 @@ def _readable(result: dict[str, Any]) -> dict[str, Any]:
 def read_out(placement: str, /, *, common: Common = HERE) -> None:
     """Say what personalising a placement was worth, against the people in its holdout.
 
+    Ends with code 3 when nothing can be said yet; the result then says why, and how many more people it takes.
+
     Args:
         placement: the placement's id.
     """
     with vitrina.open(common.workspace) as workspace:
-        show(workspace.read_out(placement).wire(), common)
+        result = workspace.read_out(placement)
+    show(result.wire(), common)
+    if result.refused:
+        raise SystemExit(3)
