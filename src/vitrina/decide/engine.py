@@ -151,8 +151,8 @@ class Engine:
             x = self._vectoriser.empty(asked.context, asked.now)
             return Seen(profile_id, key, x, asked.context_values() if rules.personal else {}, None, None)
         personal = person.personal(grant)
-        features = self._values(person, personal, asked.now)
-        x = self._vectoriser.vector(features, asked.context, asked.now, personal.traits)
+        features, entries = self._values(person, personal, asked.now)
+        x = self._vectoriser.on_page(entries, asked.context, asked.now)
         values: dict[str, object] = {}
         if rules.personal:
             values = {**features, **asked.context_values()}
@@ -270,13 +270,14 @@ class Engine:
         self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
         return ticket
 
-    def _values(self, person: Known, personal: Personal, now: Micros) -> Mapping[str, Any]:
-        """Every feature as of today; worked out once a day and person, and again when an event came."""
+    def _values(self, person: Known, personal: Personal, now: Micros) -> tuple[Mapping[str, Any], list[float]]:
+        """Every feature as of today and its entries in the vector; worked out once a day, and when an event came."""
         key = f"{self._feature_set}.{now // DAY}"
-        values = person.derived.get(key)
-        if values is None:
-            values = person.derived[key] = self._features.values(personal.features, now)
-        return values
+        found = person.derived.get(key)
+        if found is None:
+            values = self._features.values(personal.features, now)
+            found = person.derived[key] = values, self._vectoriser.person(values, personal.traits)
+        return found
 
     def _assignment_key(self, asked: Asked, person: Known | None) -> str:
         """The identifier that holdouts hash: the person's first, kept once decided.

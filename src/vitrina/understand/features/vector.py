@@ -126,6 +126,7 @@ class Vectoriser:
             names += _entry_names(column)
         self.names = tuple(names)
         self.size = len(names)
+        self._nobody = [1.0] + [0.0] * (self.size - 1)
 
     def vector(
         self,
@@ -142,24 +143,28 @@ class Vectoriser:
             now: moment of the decision.
             traits: traits by name, for columns `trait.NAME`.
         """
-        entries = self._page(context, now)
-        entries[1] = 1.0
+        return self.on_page(self.person(values, traits), context, now)
+
+    def person(self, values: Mapping[str, Any], traits: Mapping[str, Any] | None = None) -> list[float]:
+        """The personal entries, the others 0: what stays the same from page to page (see `on_page`)."""
+        entries = [0.0] * self.size
+        entries[0] = entries[1] = 1.0
         known = values if traits is None else {**values, **{f"trait.{name}": value for name, value in traits.items()}}
         _fill(self._person, entries, known)
-        return np.array(entries, dtype=np.float32)
+        return entries
 
-    def empty(self, context: Mapping[str, Any], now: Micros) -> NDArray[np.float32]:
-        """The vector of nobody: context only, every personal entry 0. No personal data go in."""
-        return np.array(self._page(context, now), dtype=np.float32)
-
-    def _page(self, context: Mapping[str, Any], now: Micros) -> list[float]:
-        entries = [0.0] * self.size
-        entries[0] = 1.0
+    def on_page(self, person: list[float], context: Mapping[str, Any], now: Micros) -> NDArray[np.float32]:
+        """The vector of somebody whose personal entries are known (`person`, left as it is) on a page at a moment."""
+        entries = person.copy()
         _fill(self._context, entries, context)
         if self._clock is not None:
             at = self._clock
             entries[at : at + 4] = _CLOCK[now // HOUR % 24, (now // DAY + 3) % 7]
-        return entries
+        return np.array(entries, dtype=np.float32)
+
+    def empty(self, context: Mapping[str, Any], now: Micros) -> NDArray[np.float32]:
+        """The vector of nobody: context only, every personal entry 0. No personal data go in."""
+        return self.on_page(self._nobody, context, now)
 
 
 def _fill(part: _Part, entries: list[float], source: Mapping[str, Any]) -> None:
