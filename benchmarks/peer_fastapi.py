@@ -16,11 +16,11 @@ from pydantic import BaseModel
 class Call(BaseModel):
     """One Segment call."""
 
-    messageId: str
+    messageId: str  # noqa: N815 - as it stands on the wire
     type: str
     event: str | None = None
-    userId: str | None = None
-    anonymousId: str | None = None
+    userId: str | None = None  # noqa: N815 - as it stands on the wire
+    anonymousId: str | None = None  # noqa: N815 - as it stands on the wire
     timestamp: datetime | None = None
     properties: dict[str, Any] = {}
     traits: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class Batch(BaseModel):
     """Several."""
 
     batch: list[Call]
-    sentAt: datetime | None = None
+    sentAt: datetime | None = None  # noqa: N815 - as it stands on the wire
 
 
 def make(path: str) -> FastAPI:

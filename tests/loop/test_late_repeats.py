@@ -15,7 +15,13 @@ START = datetime(2026, 5, 20, 12, tzinfo=UTC)
 
 
 def send(workspace: vitrina.Workspace, message_id: str, at: datetime) -> None:
-    call = {"type": "track", "event": "Product Viewed", "userId": "анна", "messageId": message_id, "timestamp": at.isoformat()}
+    call = {
+        "type": "track",
+        "event": "Product Viewed",
+        "userId": "анна",
+        "messageId": message_id,
+        "timestamp": at.isoformat(),
+    }
     workspace.receive(json.dumps({"batch": [call]}).encode(), "batch", SERVER).result()
     workspace.step()
     workspace.drain()

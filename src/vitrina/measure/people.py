@@ -117,7 +117,8 @@ def _quoted(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _table(columns: Mapping[str, Any], *kinds: pa.DataType) -> pa.Table:
+def _table(columns: Mapping[str, Any], *kinds: Any) -> Any:
+    """An Arrow table of columns with these Arrow types (for which Arrow ships no stubs)."""
     return pa.table(
         {name: pa.array(list(values), kind) for (name, values), kind in zip(columns.items(), kinds, strict=True)}
     )
