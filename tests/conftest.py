@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers share two cores
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 

@@ -6,6 +6,7 @@ for lack of permission or data, 4 the machine's fault.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -113,6 +114,13 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _one_thread_a_matrix() -> None:
+    """Keep linear algebra on one thread, unless told otherwise: our matrices are small, and waking threads costs more."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
 def main() -> None:
     """The `vitrina` program."""
+    _one_thread_a_matrix()
     sys.exit(run(sys.argv[1:]))
