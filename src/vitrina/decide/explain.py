@@ -162,7 +162,10 @@ class Explainer:
             if lost > most:
                 best, most = name, lost
         if not best:
-            return Reason("shown.popular")
+            # Nothing about this person or page speaks for it. Liked by everybody is said only where the draws agree.
+            margins = bound.margins(x)
+            apart = margins[:, k] - margins[:, eligible].mean(axis=1)
+            return Reason("shown.popular" if whole > float(apart.std()) else "shown.best")
         if best.startswith("context.") or best == "time":
             return Reason("shown.context", {"feature": best})
         return Reason("shown.trait" if best.startswith("trait.") else "shown.recent", {"feature": best})

@@ -45,10 +45,18 @@ def test_explanation_of_a_slate(shop):
     assert told.window_end == NOON + 7 * DAY
     assert {reason.code for reason in first.reasons} <= {
         "shown.recent",
+        "shown.best",
         "shown.popular",
         "shown.context",
         "shown.explore",
     }
+
+
+def test_nothing_is_called_popular_before_anybody_chose(shop):
+    shop.stock_up(6)
+    rows = [ask(shop, user=f"nobody-{number}").row for number in range(30)]
+    codes = {explainer(shop).reasons(row, 0)[0].code for row in rows}
+    assert "shown.popular" not in codes
 
 
 def test_votes_are_enough_when_the_bank_is_gone(shop):
