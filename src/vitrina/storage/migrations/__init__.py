@@ -1,6 +1,6 @@
 """Versions of the store's tables (Alembic), run from code: `Store.migrate` brings a store up to date.
 
-A room declares its tables in its module `tables`; a change of them needs a new version:
+A room declares its tables with `storage.declared.declare`; a change of them needs a new version:
 
     python -m vitrina.storage.migrations "why the tables change"
 """
@@ -8,7 +8,6 @@ A room declares its tables in its module `tables`; a change of them needs a new 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
-import vitrina
 from vitrina.storage.declared import metadata
 
 __all__ = [
@@ -65,10 +63,8 @@ def known_versions() -> set[str]:
 
 
 def declare_all() -> None:
-    """Load every module called `tables`, so that all tables are declared."""
-    for found in pkgutil.walk_packages(vitrina.__path__, "vitrina."):
-        if found.name.endswith(".tables"):
-            importlib.import_module(found.name)
+    """Load every room through the place where they are wired together, so that all tables are declared."""
+    importlib.import_module("vitrina.workspace")
 
 
 def differences(connection: Connection) -> list[Any]:
@@ -81,7 +77,6 @@ def differences(connection: Connection) -> list[Any]:
 def write_version(message: str) -> Path:
     """Write the version that takes a store from the newest version to the declared tables; gives its file."""
     declare_all()
-    importlib.import_module("vitrina.storage.store")  # declares the journals
     number = len(list((_HERE / "versions").glob("[0-9]*.py"))) + 1
     with tempfile.TemporaryDirectory() as folder:
         engine = create_engine(f"sqlite:///{folder}/store.db")
