@@ -115,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _one_thread_a_matrix() -> None:
-    """Keep linear algebra on one thread, unless told otherwise: our matrices are small, and waking threads costs more."""
+    """Keep linear algebra on one thread unless told otherwise: our matrices are small, and waking threads costs."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
