@@ -65,8 +65,8 @@ def _show_fields(fields: Mapping[str, object], title: str) -> None:
     table.add_column(overflow="fold")
     below: list[tuple[str, Sequence[object]]] = []
     for name, value in fields.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            below.append((_words(name), cast("list[object]", value)))
+        if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            below.append((_words(name), cast("Sequence[object]", value)))
         else:
             table.add_row(_words(name), _field(name, value))
     Console(highlight=False).print(table)

@@ -99,6 +99,12 @@ def test_tables_show_every_field_and_keep_brackets(capsys: pytest.CaptureFixture
     assert "price [red] is 'дорого'" in printed
 
 
+def test_whatever_holds_records_they_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    for rows in ([Line(3, "no price")], (Line(3, "no price"),)):
+        show({"read": 1, "refusals": rows}, Common())
+        assert "reason" in capsys.readouterr().out.splitlines()[-2]
+
+
 def test_long_tables_say_how_much_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     show([Line(row, "no price") for row in range(100)], Common())
     assert "… and 60 more: --json shows all." in capsys.readouterr().out
