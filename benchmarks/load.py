@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ def event(number: int, run: str, people: int = PEOPLE, rng: random.Random | None
     rng = rng or random.Random(number)
     person = rng.randrange(people)
     return {
-        "messageId": f"bench-{run}-{number:012d}",
+        "messageId": str(uuid.UUID(int=random.Random(f"{run}/{number}").getrandbits(128), version=4)),
         "type": "track",
         "event": NAMES[number % len(NAMES)],
         "userId": f"user-{person}",

@@ -22,7 +22,7 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import load
+from benchmarks import load, peer_fastapi
 from benchmarks.harness import (
     Connection,
     closed_loop,
@@ -201,6 +201,7 @@ def ingest(scratch: Path) -> list[Row]:
 
 def peer(scratch: Path) -> tuple[float, float]:
     """CPU µs an event of the peer: batches of 100, single posts (medians)."""
+    peer_fastapi.hold_ids(str(scratch / "peer.db"), HELD_IDS)
     command = [sys.executable, "-m", "benchmarks.peer_fastapi", str(scratch / "peer.db"), str(PORT + 1)]
     batch_costs, single_costs = [], []
     with serving(command, PORT + 1) as server:

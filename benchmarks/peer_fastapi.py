@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import sys
 import threading
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +34,17 @@ class Batch(BaseModel):
 
     batch: list[Call]
     sentAt: datetime | None = None  # noqa: N815 - as it stands on the wire
+
+
+def hold_ids(path: str, count: int) -> None:
+    """Put `count` events into the store, as after a week of traffic."""
+    connection = sqlite3.connect(path)
+    connection.execute("create table if not exists event (id text primary key, body text not null)")
+    rng = random.Random(1)
+    ids = sorted(str(uuid.UUID(int=rng.getrandbits(128), version=4)) for _ in range(count))
+    with connection:
+        connection.executemany("insert into event values (?, '{}')", ((one,) for one in ids))
+    connection.close()
 
 
 def make(path: str) -> FastAPI:

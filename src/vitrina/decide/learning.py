@@ -5,7 +5,8 @@ from a thread of its own. What was read so far is a part of the state, so that a
 and nothing is left out: the state is written as a whole, and what came after it is read again.
 
 A "yes" is learned at once. A "no" is booked in thirds, when a decision is as old as 30, 65 and 90 % of the outcomes
-that do come (see `vitrina.decide.delays`); so a late "yes" finds at most that much booked against it.
+that do come (see `vitrina.decide.delays`); so a late "yes" finds at most that much booked against it. Once a placement
+is no longer young, each decision's "no" is booked whole at one of the three ages.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from vitrina.decide.lessons import Example, HeadName, Known, Lessons, Listed, Li
 from vitrina.decide.log import DecisionLog
 from vitrina.decide.model import Layout, offer_subset
 from vitrina.decide.outcomes import OutcomeLog
-from vitrina.decide.placement_model import PlacementModel
+from vitrina.decide.placement_model import YOUNG, PlacementModel
 from vitrina.decide.tables import bank as bank_table
 from vitrina.decide.tables import learner as learner_table
 from vitrina.storage.store import Store
@@ -260,9 +261,9 @@ class Learner:
         self._teach(row, k, "buy", 1.0, 1.0)
 
     def _book_no_clicks(self, stage: int, now: Micros) -> None:
-        for row, model, k, known in self._shown(_CLICK, stage, now, clicks=True):
+        for row, model, k, known, share in self._shown(_CLICK, stage, now, clicks=True):
             if known is None or (known.clicked_at is None and known.sale is None and not known.robot):
-                self._teach(row, k, "click", 0.0, SHARE)
+                self._teach(row, k, "click", 0.0, share)
                 self._changed.add(model.placement)
 
     def _book_no_sales(self, stage: int, now: Micros) -> None:
@@ -271,9 +272,9 @@ class Learner:
             # Every decision that was looked at belongs to a placement with clicks: there is nothing to wait for.
             self._cursors[cursor] = max(self._cursors[cursor], self._cursors[f"{_CLICK}0"])
             return
-        for row, model, k, known in self._shown(_SALE, stage, now, clicks=False):
+        for row, model, k, known, share in self._shown(_SALE, stage, now, clicks=False):
             if known is None or known.sale is None:
-                self._teach(row, k, "buy", 0.0, SHARE)
+                self._teach(row, k, "buy", 0.0, share)
                 self._changed.add(model.placement)
 
     def _book_no_sales_after_clicks(self, stage: int, now: Micros) -> None:
@@ -297,27 +298,41 @@ class Learner:
 
     def _shown(
         self, kind: str, stage: int, now: Micros, *, clicks: bool
-    ) -> Iterator[tuple[DecisionRow, PlacementModel, int, Known | None]]:
-        """Every item of every decision that has become old enough for this stage, with what is known of it."""
+    ) -> Iterator[tuple[DecisionRow, PlacementModel, int, Known | None, float]]:
+        """Items of decisions that have become old enough for this stage: what is known, and how much to book."""
         cursor = f"{kind}{stage}"
         before = now - self._delays[kind].ages()[stage]
         while rows := self._lessons.decisions_after(self._cursors[cursor], before):
-            teaching = [row for _, row in rows if row is not None]
-            known = self._lessons.known([row.id for row in teaching])
-            for row in teaching:
-                listed = self._lessons.listed(row)
-                if listed is None:
-                    self.skipped += 1
-                    continue
-                model = self._model(listed)
-                if kind == _CLICK and stage == 0:
-                    model.visits += 1
-                if model.clicks is clicks:
-                    for k in row.items:
-                        yield row, model, k, known.get((row.id, listed.offer_ids[k]))
+            due = [found for _, row in rows if row is not None for found in self._due(row, kind, stage, clicks=clicks)]
+            known = self._lessons.known([row.id for row, *_ in due])
+            for row, listed, model, share in due:
+                for k in row.items:
+                    yield row, model, k, known.get((row.id, listed.offer_ids[k])), share
             self._cursors[cursor] = rows[-1][0]
             self._changed.add("")
             self._teach_all()
+
+    def _due(
+        self, row: DecisionRow, kind: str, stage: int, *, clicks: bool
+    ) -> Iterator[tuple[DecisionRow, Listed, PlacementModel, float]]:
+        """The decision with the share of a "no" to book at this stage, where there is one.
+
+        A third at each age while the placement is young; later the whole at one of the three ages, which follows from
+        the decision's id: the same in the mean for a third of the work.
+        """
+        listed = self._lessons.listed(row)
+        if listed is None:
+            self.skipped += 1
+            return
+        model = self._model(listed)
+        if kind == _CLICK and stage == 0:
+            model.visits += 1
+        if model.clicks is not clicks:
+            return
+        if model.visits <= YOUNG:
+            yield row, listed, model, SHARE
+        elif hash16(row.id, b"stage")[0] % len(AGES) == stage:
+            yield row, listed, model, 1.0
 
     def _model(self, listed: Listed) -> PlacementModel:
         placement = listed.placement.id
