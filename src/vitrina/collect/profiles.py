@@ -53,6 +53,7 @@ _SAVE_SECONDS = 0.25
 _SAVE_SHARE = 40  # a save may take a fortieth of the time: with many people at once, waiting lets their pages coalesce
 _LONGEST_SAVE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
+_LINGER_SECONDS = 0.005
 
 
 def _first_state(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -207,8 +208,8 @@ class ProfileBook:
         due = time.monotonic() + _SAVE_SECONDS
         while not self._stopping:
             wait = due - time.monotonic()
-            if not self._queue and wait > 0:
-                self._wake.wait(wait)
+            if not self._queue and wait > 0 and self._wake.wait(wait):
+                time.sleep(_LINGER_SECONDS)  # what is committed meanwhile is folded in one go
             self._wake.clear()
             try:
                 self._fold_waiting(due)
@@ -224,11 +225,26 @@ class ProfileBook:
     def _fold_waiting(self, until: float) -> int:
         count = self._fold_due()
         while self._queue:
-            count += self.fold(self._queue[0])  # stays in the queue until it is folded
-            self._taken += len(self._queue.popleft())
+            groups = self._first_groups()  # they stay in the queue until they are folded
+            rows = groups[0] if len(groups) == 1 else [row for group in groups for row in group]
+            count += self.fold(rows)
+            for _ in groups:
+                self._queue.popleft()
+            self._taken += len(rows)
             if time.monotonic() >= until:
                 break
         return count
+
+    def _first_groups(self) -> list[list[CommittedRow]]:
+        """The groups at the head of the queue, at least one, together about `_GROUP` rows at most."""
+        groups = [self._queue[0]]
+        size = len(groups[0])
+        for place in range(1, len(self._queue)):
+            size += len(self._queue[place])
+            if size > _GROUP:
+                break
+            groups.append(self._queue[place])
+        return groups
 
     # folding
 
