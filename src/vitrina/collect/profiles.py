@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Connection, delete
@@ -360,11 +360,9 @@ class ProfileBook:
 
     # reading
 
-    @contextmanager
-    def reading(self) -> Generator[None]:
+    def reading(self) -> AbstractContextManager[Any]:
         """Hold the folder off, from `find` until the features have been read."""
-        with self.lock:
-            yield
+        return self.lock
 
     def find(self, user_id: str | None, anonymous_id: str | None) -> Profile | None:
         """The profile of the userId, else of the anonymousId; None when nothing is known.

@@ -63,7 +63,7 @@ class Personal(Protocol):
 class Profiles(Protocol):
     """Where profiles are found (`vitrina.collect.profiles.ProfileBook`)."""
 
-    def reading(self) -> AbstractContextManager[None]:
+    def reading(self) -> AbstractContextManager[Any]:
         """Hold it from `find` until what was found has been read: nobody changes a profile meanwhile."""
         ...
 
