@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar import Request, delete, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody, PathParameter
 
 from vitrina.console.threads import in_thread
 from vitrina.core.access import Caller
@@ -21,109 +22,50 @@ __all__ = ["HANDLERS"]
 Incoming = Request[Any, Any, Any]
 _encode = msgspec.json.Encoder().encode
 
+B = TypeVar("B", OfferBody, CreativeBody, PlacementBody)
+Id: TypeAlias = str
+"""Litestar reads `B` and `Id` from each handler's `signature_namespace`."""
+
 
 def _caller(request: Incoming, door: Door) -> Caller:
     return caller_of(request, door, "catalogue")
 
 
-def _put(workspace: Workspace, caller: Caller, kind: str, thing_id: str, data: msgspec.Struct) -> object:
-    return workspace.put_body(kind, thing_id, _encode(data), caller.name)
+def _resource(
+    kind: str, noun: str, body: type[B], *, on_put: str, on_get: str, on_delete: str
+) -> list[HTTPRouteHandler]:
+    """The handlers of one kind of thing: `body` is taken and given, `on_…` describes each of them."""
+    path = f"/v1/{kind}s/{{{kind}_id:str}}"
+    names = {"B": body, "Id": Annotated[str, PathParameter(name=f"{kind}_id")]}
 
+    @put(path, tags=["catalogue"], summary=f"Add or replace {noun}", description=on_put, signature_namespace=names)
+    @in_thread
+    def put_thing(
+        request: Incoming,
+        workspace: NamedDependency[Workspace],
+        door: NamedDependency[Door],
+        thing_id: Id,
+        data: JSONBody[B],
+    ) -> B:
+        by = _caller(request, door).name
+        return cast("B", workspace.put_body(kind, thing_id, _encode(data), by))
 
-@put("/v1/offers/{offer_id:str}", tags=["catalogue"], summary="Add or replace an offer")
-@in_thread
-def put_offer(
-    request: Incoming,
-    workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
-    offer_id: FromPath[str],
-    data: JSONBody[OfferBody],
-) -> OfferBody:
-    """What is proposed. The body replaces the whole offer; what it leaves out is at its default."""
-    return cast("OfferBody", _put(workspace, _caller(request, door), "offer", offer_id, data))
+    @get(path, tags=["catalogue"], summary=f"One {kind}", description=on_get, signature_namespace=names)
+    @in_thread
+    def get_thing(
+        request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], thing_id: Id
+    ) -> B:
+        _caller(request, door)
+        return cast("B", workspace.get_body(kind, thing_id))
 
+    @delete(path, tags=["catalogue"], summary=f"Take {noun} away", description=on_delete, signature_namespace=names)
+    @in_thread
+    def delete_thing(
+        request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], thing_id: Id
+    ) -> None:
+        workspace.catalogue.delete(kind, thing_id, _caller(request, door).name)
 
-@get("/v1/offers/{offer_id:str}", tags=["catalogue"], summary="One offer")
-@in_thread
-def get_offer(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], offer_id: FromPath[str]
-) -> OfferBody:
-    """The offer as it stands now, its stock counted down."""
-    _caller(request, door)
-    return cast("OfferBody", workspace.get_body("offer", offer_id))
-
-
-@delete("/v1/offers/{offer_id:str}", tags=["catalogue"], summary="Take an offer away")
-@in_thread
-def delete_offer(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], offer_id: FromPath[str]
-) -> None:
-    """It is not shown any more; its history stays for the decisions that chose from it."""
-    workspace.catalogue.delete("offer", offer_id, _caller(request, door).name)
-
-
-@put("/v1/creatives/{creative_id:str}", tags=["catalogue"], summary="Add or replace a creative")
-@in_thread
-def put_creative(
-    request: Incoming,
-    workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
-    creative_id: FromPath[str],
-    data: JSONBody[CreativeBody],
-) -> CreativeBody:
-    """How an offer is shown. Only one whose status is approved is."""
-    return cast("CreativeBody", _put(workspace, _caller(request, door), "creative", creative_id, data))
-
-
-@get("/v1/creatives/{creative_id:str}", tags=["catalogue"], summary="One creative")
-@in_thread
-def get_creative(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], creative_id: FromPath[str]
-) -> CreativeBody:
-    """The creative as it stands now."""
-    _caller(request, door)
-    return cast("CreativeBody", workspace.get_body("creative", creative_id))
-
-
-@delete("/v1/creatives/{creative_id:str}", tags=["catalogue"], summary="Take a creative away")
-@in_thread
-def delete_creative(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], creative_id: FromPath[str]
-) -> None:
-    """It is not shown any more."""
-    workspace.catalogue.delete("creative", creative_id, _caller(request, door).name)
-
-
-@put("/v1/placements/{placement_id:str}", tags=["catalogue"], summary="Add or replace a placement")
-@in_thread
-def put_placement(
-    request: Incoming,
-    workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
-    placement_id: FromPath[str],
-    data: JSONBody[PlacementBody],
-) -> PlacementBody:
-    """Where decisions are shown: slots, policy, holdout, outcomes, fallback."""
-    return cast("PlacementBody", _put(workspace, _caller(request, door), "placement", placement_id, data))
-
-
-@get("/v1/placements/{placement_id:str}", tags=["catalogue"], summary="One placement")
-@in_thread
-def get_placement(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], placement_id: FromPath[str]
-) -> PlacementBody:
-    """The placement as it stands now."""
-    _caller(request, door)
-    return cast("PlacementBody", workspace.get_body("placement", placement_id))
-
-
-@delete("/v1/placements/{placement_id:str}", tags=["catalogue"], summary="Take a placement away")
-@in_thread
-def delete_placement(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], placement_id: FromPath[str]
-) -> None:
-    """Decisions for it are 404 from now on."""
-    workspace.catalogue.delete("placement", placement_id, _caller(request, door).name)
+    return [put_thing, get_thing, delete_thing]
 
 
 @post("/v1/offers/import", status_code=200, tags=["catalogue"], summary="Many offers from CSV or NDJSON")
@@ -138,14 +80,29 @@ async def post_offers(
 
 
 HANDLERS = [
-    put_offer,
-    get_offer,
-    delete_offer,
-    put_creative,
-    get_creative,
-    delete_creative,
-    put_placement,
-    get_placement,
-    delete_placement,
+    *_resource(
+        "offer",
+        "an offer",
+        OfferBody,
+        on_put="What is proposed. The body replaces the whole offer; what it leaves out is at its default.",
+        on_get="The offer as it stands now, its stock counted down.",
+        on_delete="It is not shown any more; its history stays for the decisions that chose from it.",
+    ),
+    *_resource(
+        "creative",
+        "a creative",
+        CreativeBody,
+        on_put="How an offer is shown. Only one whose status is approved is.",
+        on_get="The creative as it stands now.",
+        on_delete="It is not shown any more.",
+    ),
+    *_resource(
+        "placement",
+        "a placement",
+        PlacementBody,
+        on_put="Where decisions are shown: slots, policy, holdout, outcomes, fallback.",
+        on_get="The placement as it stands now.",
+        on_delete="Decisions for it are 404 from now on.",
+    ),
     post_offers,
 ]
