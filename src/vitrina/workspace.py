@@ -54,7 +54,9 @@ from vitrina.decide.log import DecisionLog
 from vitrina.decide.neighbours import Recommender
 from vitrina.decide.outcomes import OutcomeLog
 from vitrina.decide.stock import Stock
-from vitrina.decide.wire import CreativeBody, OfferBody, PlacementBody
+from vitrina.decide.wire.creative import CreativeBody
+from vitrina.decide.wire.offer import OfferBody
+from vitrina.decide.wire.placement import PlacementBody
 from vitrina.govern.access import Keys, Users
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents

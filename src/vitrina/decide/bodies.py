@@ -12,19 +12,10 @@ import msgspec
 from vitrina.core.catalogue import Creative, Offer, Placement
 from vitrina.core.errors import NotFoundError, UserError
 from vitrina.decide.catalogue import Catalogue
-from vitrina.decide.wire import (
-    CreativeBody,
-    OfferBody,
-    PlacementBody,
-    creative_body,
-    creative_of,
-    decode_body,
-    invalid,
-    offer_body,
-    offer_of,
-    placement_body,
-    placement_of,
-)
+from vitrina.decide.wire.creative import CreativeBody, creative_body, creative_of
+from vitrina.decide.wire.fields import decode_body, invalid
+from vitrina.decide.wire.offer import OfferBody, offer_body, offer_of
+from vitrina.decide.wire.placement import PlacementBody, placement_body, placement_of
 
 __all__ = ["Body", "ImportReport", "RowRefusal", "get_body", "import_offers", "put_body"]
 
