@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from vitrina.collect.identifiers import erasure_key
 from vitrina.collect.profile import Profile
 from vitrina.collect.profile_store import erase_links
 from vitrina.collect.profiles import ProfileBook
-from vitrina.core.clock import Clock, from_datetime, iso
+from vitrina.core.clock import Clock, instant_of, iso
 from vitrina.core.consent import ConsentRecord, LawfulBasis, Purpose
 from vitrina.core.errors import NotFoundError, UserError
 from vitrina.core.ids import new_id
@@ -244,12 +244,11 @@ def _instant(text: str | None, default: Any, where: str) -> Any:
     if not text:
         return default
     try:
-        value = datetime.fromisoformat(text)
+        return instant_of(datetime.fromisoformat(text))
     except ValueError:
         raise UserError(
             f"{text!r} is not a time.", code="time.unreadable", where=where, cure="Write ISO 8601."
         ) from None
-    return from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
 
 
 def _consent(record: ConsentRecord) -> dict[str, Any]:

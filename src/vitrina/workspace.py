@@ -6,39 +6,32 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
-from sqlalchemy import func, select
 
+from vitrina.background import Background, parts
 from vitrina.collect.bots import BotCheck
-from vitrina.collect.dead_letters import delete_letters, store_letters
-from vitrina.collect.identifiers import erasure_key
 from vitrina.collect.importers import ImportReport
-from vitrina.collect.importers import import_file as import_rows
-from vitrina.collect.ingest import LARGEST_EVENT, Terms, accept, event_row
-from vitrina.collect.joined import joined_leaves
+from vitrina.collect.ingest import LARGEST_EVENT, Terms
+from vitrina.collect.intake import Intake, Progress
 from vitrina.collect.leaf import Leaf
-from vitrina.collect.mapping import load_mapping
-from vitrina.collect.products import write_products
 from vitrina.collect.profiles import ProfileBook
-from vitrina.collect.segment_api import BatchBody, CallBody, read
-from vitrina.collect.tables import dead_letter
+from vitrina.collect.repeats import came_before
+from vitrina.collect.segment_api import BatchBody, CallBody
 from vitrina.collect.tracking_plan import Plan
 from vitrina.core import config
 from vitrina.core.access import INTERNAL, Caller, Source
-from vitrina.core.catalogue import Placement
-from vitrina.core.clock import DAY, MINUTE, Clock, Micros, SimulatedClock, SystemClock, from_datetime, month_of
+from vitrina.core.clock import DAY, MINUTE, Clock, SimulatedClock, SystemClock, instant_of
 from vitrina.core.consent import ConsentRecord, Purpose
 from vitrina.core.decision import Answer, DecideRequest
-from vitrina.core.errors import ConflictError, MachineError, NotFoundError, OverloadedError, UserError, VitrinaError
+from vitrina.core.errors import ConflictError, MachineError, UserError
 from vitrina.core.event import Event
 from vitrina.core.explanation import DecisionFilter, DecisionPage, Explanation
 from vitrina.core.grant import Grant
@@ -62,19 +55,19 @@ from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents
 from vitrina.govern.erasure import Receipt
 from vitrina.govern.permission import ask
-from vitrina.measure.people import gather
-from vitrina.measure.read_out import ReadOut, read_out
+from vitrina.measure.placement import read_out_of
+from vitrina.measure.read_out import ReadOut
 from vitrina.measure.summary import Summary, summarise
 from vitrina.people import People
+from vitrina.retention import Retention
 from vitrina.storage.claim import Claim
 from vitrina.storage.doctor import Health, examine
 from vitrina.storage.drainer import Drainer
 from vitrina.storage.engine import Engine
-from vitrina.storage.journal import Journal
 from vitrina.storage.lake import Lake
 from vitrina.storage.store import Store
-from vitrina.storage.stream import Stream
 from vitrina.storage.ticket import Ticket
+from vitrina.streams import attach_journals, streams
 from vitrina.understand.audiences import compile_closure, parse, to_wire
 from vitrina.understand.features import FeatureSet, Vectoriser
 from vitrina.understand.features.commerce import FEATURES, NUMBER
@@ -96,11 +89,7 @@ __all__ = [
     "open",
 ]
 
-log = logging.getLogger(__name__)
-
 SETTINGS = "vitrina.toml"
-_ROWS_A_DRAIN = 200_000
-Progress = Callable[[int, int | None], None]
 
 
 def init(
@@ -169,8 +158,10 @@ class Workspace:
     Attributes:
         settings, origins: effective settings and where each came from.
         store, lake, engine: the database, the Delta lake, Ibis over both.
-        profiles, consents, catalogue, decisions, outcomes, learner, decider: the loop.
-        keys, users, audit, erasures: access and proof.
+        intake, profiles, consents, people: what comes in, and whom it is about.
+        catalogue, decisions, outcomes, learner, decider, explainer: the loop.
+        keys, users, audit, retention: access, proof, and what is not kept.
+        background: what runs in threads of its own: folder, learner, drainer, refresher.
         simulated: what is in it was simulated, and is said to be wherever it is shown.
     """
 
@@ -186,64 +177,47 @@ class Workspace:
         self.root = root
         self.settings, self.origins = config.load(root / SETTINGS) if settings is None else (settings, {})
         self.clock: Clock = clock or SystemClock()
-        self._mark = root / "simulated"
+        mark = root / "simulated"
         if simulated:
-            self._mark.touch()
-        self.simulated = self._mark.exists()
+            mark.touch()
+        self.simulated = mark.exists()
         self._seed = self.settings.workspace.seed or secrets.randbits(63)
         self.rng = np.random.default_rng(self._seed)
-        self._started = self._closed = False
         self._claim = Claim(root / "workspace.lock")
-        self._claimed = False
-        self._open_store(threaded)
-        self._open_lake()
-        self._wire()
+        self._claimed = self._closed = False
+        self._wire(threaded)
 
     # wiring
 
+    def _wire(self, threaded: bool) -> None:
+        """Every part, in the order in which they need one another."""
+        self._open_store(threaded)
+        self._wire_govern()
+        self._wire_loop()
+        self._wire_people()
+        self._wire_background()
+        self._wire_intake()
+
     def _open_store(self, threaded: bool) -> None:
-        storage, collect = self.settings.storage, self.settings.collect
+        storage = self.settings.storage
         url = storage.url or str(self.root / "store.db")
         self.store = Store.open(url, storage.wal_autocheckpoint, threaded=threaded)
-        kept = timedelta(days=collect.dedupe_days)
-        self._events = self.store.attach(
-            Journal(
-                "events",
-                dedupe=True,
-                keep=kept,
-                waiting_rows=collect.waiting_events,
-                waiting_bytes=collect.waiting_bytes,
-            )
-        )
-        decisions = timedelta(days=self.settings.privacy.decisions_days)
-        waiting = self.settings.decide.waiting_decisions
-        self._decisions = self.store.attach(Journal("decisions", dedupe=False, keep=decisions, waiting_rows=waiting))
-        self._outcomes = self.store.attach(Journal("outcomes", dedupe=True, keep=decisions))
+        self._journals = attach_journals(self.store, self.settings)
         self.store.migrate()
-
-    def _open_lake(self) -> None:
-        storage = self.settings.storage
         self.lake = Lake.open(
             self.root / storage.lake, self.store, clock=self.clock, compact_files=storage.compact_files
         )
-        self._streams = _streams(
-            self._events, self._decisions, self._outcomes, self._offers_of, lambda: self.profiles.saved
-        )
-        self._drainer = Drainer(
-            self.lake,
-            self._streams,
-            seconds=storage.drain_seconds,
-            rows=storage.drain_rows,
-            daily=self.keep_to_retention,
-        )
+        self._streams = streams(self._journals, self._offers_of, lambda: self.profiles.saved)
         self.engine = Engine(self.lake, self._streams)
 
-    def _wire(self) -> None:
-        privacy, decide = self.settings.privacy, self.settings.decide
+    def _wire_govern(self) -> None:
         self.audit = Audit(self.store, self.clock)
         self.keys = Keys(self.store, self.clock)
         self.users = Users(self.store, self.clock)
         self.consents = Consents(self.store)
+
+    def _wire_loop(self) -> None:
+        decide, journals = self.settings.decide, self._journals
         self.features = FeatureSet(FEATURES, NUMBER)
         self.vectoriser = Vectoriser()
         self.purchases = PurchaseMemory()
@@ -251,64 +225,34 @@ class Workspace:
         self.catalogue = Catalogue(
             self.store, self.clock, self.stock, compile_closure, self.settings.workspace.currency
         )
-        self.decisions = DecisionLog(self.store, self._decisions)
-        self.outcomes = OutcomeLog(self.store, self._outcomes, self.decisions, self.catalogue)
+        self.decisions = DecisionLog(self.store, journals.decisions)
+        self.outcomes = OutcomeLog(self.store, journals.outcomes, self.decisions, self.catalogue)
+        window = self.settings.collect.dedupe_days * DAY
         self.profiles = ProfileBook(
             self.store,
-            self._events,
+            journals.events,
             steps=(self._fold_features, self._fold_outcome),
             merge=self._merge_features,
             clock=self.clock,
             write_consents=write_consents,
-            repeats=self._repeats,
+            repeats=lambda events: came_before(events, self.lake, self._streams[0], window),
         )
-        feature_set = self.features.number * 1000 + self.vectoriser.number
         self.learner = Learner(
             self.store,
             self.decisions,
             self.outcomes,
             self.catalogue,
             features=self.vectoriser.names,
-            feature_set=feature_set,
+            feature_set=self.features.number * 1000 + self.vectoriser.number,
             settings=LearnerSettings(
                 draws=decide.draws, scale=decide.scale, forgetting=decide.forgetting, seed=self._seed % (1 << 32)
             ),
         )
         self.decider = self._decider(None)
-        self._refresher = Refresher(
-            lambda: Engine(self.lake, self._streams, threads=1),
-            wanted=lambda: self.catalogue.size > decide.candidates,
-            take=self.decider.use,
-            may_train=self._may_train,
-            memory=self.purchases,
-            clock=self.clock,
-        )
-        self.people = People(
-            store=self.store,
-            lake=self.lake,
-            engine=self.engine,
-            streams=self._streams,
-            profiles=self.profiles,
-            features=self.features,
-            consents=self.consents,
-            decisions=self.decisions,
-            outcomes=self.outcomes,
-            audit=self.audit,
-            clock=self.clock,
-            rng=self.rng,
-        )
-        self._terms = Terms(
-            plan=Plan(),
-            currency=self.settings.workspace.currency,
-            erased=self.people.erased,
-            bots=BotCheck(self.settings.collect.bot_clicks_per_minute),
-            largest=LARGEST_EVENT,
-        )
         self.explainer = Explainer(
             self.decisions, self.outcomes, self.catalogue, self.learner, self.vectoriser.names, self.consents.find
         )
         self._listing = DecisionList(self.decisions, self.outcomes, self.catalogue)
-        self.adult_age = privacy.adult_age
 
     def _decider(self, recommender: Recommender | None) -> DecisionEngine:
         decide = self.settings.decide
@@ -328,6 +272,72 @@ class Workspace:
             adult_age=self.settings.privacy.adult_age,
         )
 
+    def _wire_people(self) -> None:
+        self.people = People(
+            store=self.store,
+            lake=self.lake,
+            engine=self.engine,
+            streams=self._streams,
+            profiles=self.profiles,
+            features=self.features,
+            consents=self.consents,
+            decisions=self.decisions,
+            outcomes=self.outcomes,
+            audit=self.audit,
+            clock=self.clock,
+            rng=self.rng,
+        )
+
+    def _wire_background(self) -> None:
+        storage = self.settings.storage
+        self.retention = Retention(
+            store=self.store,
+            lake=self.lake,
+            journals=self._journals,
+            streams=self._streams,
+            learner=self.learner,
+            settings=self.settings,
+            clock=self.clock,
+        )
+        self._drainer = Drainer(
+            self.lake,
+            self._streams,
+            seconds=storage.drain_seconds,
+            rows=storage.drain_rows,
+            daily=self.retention.keep,
+        )
+        self._refresher = Refresher(
+            lambda: Engine(self.lake, self._streams, threads=1),
+            wanted=lambda: self.catalogue.size > self.settings.decide.candidates,
+            take=self.decider.use,
+            may_train=self._may_train,
+            memory=self.purchases,
+            clock=self.clock,
+        )
+        self.background = Background(
+            parts(self.profiles, self.learner, self._drainer, self._refresher, self._streams, self.clock)
+        )
+
+    def _wire_intake(self) -> None:
+        collect = self.settings.collect
+        self.intake = Intake(
+            store=self.store,
+            journal=self._journals.events,
+            profiles=self.profiles,
+            terms=Terms(
+                plan=Plan(),
+                currency=self.settings.workspace.currency,
+                erased=self.people.erased,
+                bots=BotCheck(collect.bot_clicks_per_minute),
+                largest=LARGEST_EVENT,
+            ),
+            backlog=collect.backlog_events,
+            refusals=self.root / "imports",
+            drain=self.drain,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
     def _fold_features(self, leaf: Leaf, event: Event) -> None:
         self.features.fold(leaf.features, event)
         self.purchases.fold(leaf.features, event)
@@ -335,29 +345,14 @@ class Workspace:
     def _merge_features(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return self.purchases.merge(self.features.merge(states), states)
 
-    def _may_train(self, user_id: str) -> bool:
-        profile = self.profiles.find(user_id, None)
-        answer = ask(profile, Purpose.MODEL_TRAINING, self.clock.now(), adult_age=self.settings.privacy.adult_age)
-        return isinstance(answer, Grant)
-
     def _fold_outcome(self, leaf: Leaf, event: Event) -> None:
         self.outcomes.join(event)
         self.stock.fold(event)
 
-    def _repeats(self, events: Sequence[Event]) -> list[bool]:
-        """Which events came before, too long ago for the journal to remember their ids: the lake does."""
-        window = self.settings.collect.dedupe_days * DAY
-        old = [e for e in events if e.received_at - e.occurred_at > window and not e.backfilled]
-        if not old:
-            return []
-        months = sorted({month_of(event.occurred_at) for event in old})
-        try:
-            known = self.lake.present(self._streams[0], "message_id", [event.message_id for event in old], months)
-        except (VitrinaError, OSError):
-            log.exception("the lake can't be asked for repeats; old events are taken as new")
-            return []
-        asked = {id(event) for event in old}
-        return [id(event) in asked and event.message_id in known for event in events]
+    def _may_train(self, user_id: str) -> bool:
+        profile = self.profiles.find(user_id, None)
+        answer = ask(profile, Purpose.MODEL_TRAINING, self.clock.now(), adult_age=self.settings.privacy.adult_age)
+        return isinstance(answer, Grant)
 
     def _offers_of(self, number: int) -> tuple[str, ...] | None:
         candidates = self.catalogue.numbered(number)
@@ -388,22 +383,14 @@ class Workspace:
                 self.profiles.touch_decision(row.subject, row.at, row.assignment_key, shown)
 
     def start(self) -> None:
-        """Start the threads: folder, learner, drainer."""
-        if self._started:
-            return
+        """Start the threads: folder, learner, drainer, refresher."""
         self.claim()
-        self.profiles.start()
-        self.learner.start(self.clock)
-        self._drainer.start()
-        self._refresher.start()
-        self._started = True
+        self.background.start()
 
     def step(self) -> None:
         """Fold and learn what waits, and renew the recommender if that is due, in the caller's thread."""
         self.claim()
-        self.profiles.step()
-        self.learner.step(self.clock.now())
-        self._refresher.look()
+        self.background.step()
 
     def drain(self) -> int:
         """Move what waits into the lake, now; gives how many rows."""
@@ -413,30 +400,17 @@ class Workspace:
 
     def keep_to_retention(self) -> None:
         """Delete what was kept long enough: events, decisions and outcomes, refused events (30 days)."""
-        now, privacy = self.clock.now(), self.settings.privacy
-        events, decisions = now - privacy.events_days * DAY, now - privacy.decisions_days * DAY
-        for stream in self._streams:
-            self.lake.delete_before(stream, events if stream.name == "events" else decisions)
-        self._decisions.delete_before(decisions)
-        self._events.forget_ids(now - self.settings.collect.dedupe_days * DAY)
-        self._outcomes.forget_ids(decisions)
-        self.learner.forget_banks(now - self.settings.decide.banks_days * DAY)
-        self.store.write(lambda connection: delete_letters(connection, now - 30 * DAY))
+        self.retention.keep()
 
     def close(self) -> None:
         """Stop the threads, write what waits, close everything; a second time does nothing."""
         if self._closed:
             return
         self._closed = True
-        if self._started:
-            self._refresher.stop()
-            self._drainer.stop()
-            self.learner.stop(self.clock.now())
-            self.profiles.stop()
-            self._started = False
+        if self.background.running:
+            self.background.stop()
         elif self._claimed:
-            self.profiles.step()
-            self.learner.stop(self.clock.now())
+            self.background.settle()
         self.engine.close()
         self.store.close()
         self._claim.release()
@@ -462,25 +436,15 @@ class Workspace:
             UserError: the body can't be read, or names nobody.
             OverloadedError: too much waits already.
         """
-        if self.profiles.backlog > self.settings.collect.backlog_events:
-            raise OverloadedError("Too many events wait to be folded.", code="collect.backlog")
-        now = self.clock.now()
-        accepted = accept(read(body, kind), source, now, self._terms, gpc=gpc)
-        dead = accepted.dead
-        letters = self.store.writer.call(lambda c: store_letters(c, dead, source.name, now)) if dead else None
-        if not accepted.rows:
-            return letters or Ticket.of(None)
-        return self.store.writer.append(self._events, accepted.rows)
+        return self.intake.receive(body, kind, source, gpc=gpc)
 
     def receive_events(self, events: Sequence[Event], *, lasting: bool = False) -> list[bool]:
         """Store events that are read already; for each whether it was new. `lasting` ids are remembered for ever."""
-        rows = [event_row(event) for event in events]
-        return [seq is not None for seq in self.store.writer.append(self._events, rows, lasting=lasting).result()]
+        return self.intake.receive_events(events, lasting=lasting)
 
     def dead_letters(self) -> int:
         """How many events were refused."""
-        with self.store.read() as connection:
-            return connection.execute(select(func.count()).select_from(dead_letter)).scalar_one()
+        return self.intake.dead_letters()
 
     def import_file(
         self, file: str | Path, mapping: str | Path, *, dry_run: bool = False, progress: Progress | None = None
@@ -492,34 +456,7 @@ class Workspace:
         """
         if not dry_run:
             self.claim()
-        path, described = Path(file), load_mapping(Path(mapping))
-
-        def sink(events: Sequence[Event]) -> list[bool]:
-            fresh = self.receive_events(events, lasting=True)
-            self.profiles.step()
-            if self._events.last() - self._events.offset("lake") > _ROWS_A_DRAIN:
-                self.drain()
-            return fresh
-
-        def told(stage: str, count: int, total: int | None) -> None:
-            if progress is not None and (stage == "storing") == (not dry_run):
-                progress(count, total)
-
-        report = import_rows(
-            path,
-            described,
-            sink,
-            self.clock.now(),
-            erased=lambda identifier: erasure_key(identifier) in self.people.erased,
-            refusals_file=self.root / "imports" / f"{path.stem}.refused.ndjson",
-            dry_run=dry_run,
-            progress=told,
-            on_products=lambda products: write_products(self.store, products),
-        )
-        if not dry_run:
-            self.audit.record("import", "data.import", {"file": report.file_hash, "stored": report.stored})
-            self.drain()
-        return report
+        return self.intake.import_file(Path(file), Path(mapping), dry_run=dry_run, progress=progress)
 
     # decide
 
@@ -619,22 +556,9 @@ class Workspace:
         Raises:
             NotFoundError: there is no such placement.
         """
-        placement = self.catalogue.placement(placement_id)
-        if placement is None:
-            raise NotFoundError(f"there is no placement {placement_id}.", code="placement.unknown", where="placement")
-        identity = joined_leaves(self.store)
-        arms = gather(self.engine, placement, identity, self._margins(placement), self._holdouts(placement_id))
-        return read_out(arms, placement_id, placement.currency, simulated=self.simulated)
-
-    def _margins(self, placement: Placement) -> dict[str, int]:
-        offers = self.catalogue.offers()
-        return {
-            o.id: o.margin.minor for o in offers if o.margin is not None and o.margin.currency == placement.currency
-        }
-
-    def _holdouts(self, placement_id: str) -> dict[int, float]:
-        history = self.catalogue.history("placement", placement_id)
-        return {revision: thing.holdout for revision, _, _, thing in history if isinstance(thing, Placement)}
+        return read_out_of(
+            placement_id, store=self.store, engine=self.engine, catalogue=self.catalogue, simulated=self.simulated
+        )
 
     def replay(
         self,
@@ -657,7 +581,7 @@ class Workspace:
         from vitrina.measure.replay import Stage, replay
         from vitrina.understand.next_order import NextOrder
 
-        start, end = _instant(since), None if until is None else _instant(until)
+        start, end = instant_of(since), None if until is None else instant_of(until)
         settings = msgspec.structs.replace(self.settings, storage=config.Storage())
         clock = SimulatedClock(0)
         with (
@@ -673,7 +597,7 @@ class Workspace:
                 scratch._decider(recommender),
                 recommender,
                 settings.workspace.currency,
-                self.adult_age,
+                settings.privacy.adult_age,
             )
             return replay(self.engine, stage, start, end, items, progress)
 
@@ -682,9 +606,8 @@ class Workspace:
         found: list[str] = []
         if not self.store.writer.healthy:
             found.append("The store can't be written.")
-        if not self.profiles.healthy:
-            found.append("Profiles can't be saved.")
-        if not self._started:
+        found += [fault for name, fault in self.background.faults().items() if name == "folder"]
+        if not self.background.running:
             found.append("It has not started.")
         return found
 
@@ -698,43 +621,3 @@ class Workspace:
             self._streams,
             self.clock,
         )
-
-
-def _instant(moment: datetime) -> Micros:
-    return from_datetime(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
-
-
-def _streams(
-    events: Journal,
-    decisions: Journal,
-    outcomes: Journal,
-    offers_of: Callable[[int], tuple[str, ...] | None],
-    folded: Callable[[], int],
-) -> list[Stream]:
-    """What goes from the store to the lake. Schemas bring Arrow, so they are made where a workspace is opened."""
-    from vitrina.collect import lake_events
-    from vitrina.decide import tables
-
-    return [
-        Stream(
-            name="events",
-            journal=events,
-            schema=lake_events.EVENT_SCHEMA,
-            to_arrow=lake_events.to_arrow,
-            ready=folded,
-        ),
-        Stream(
-            name="decisions",
-            journal=decisions,
-            schema=tables.decision_schema(),
-            to_arrow=lambda rows: tables.decisions_to_arrow(rows, offers_of),
-            statistics=("seq", "occurred_at"),
-        ),
-        Stream(
-            name="outcomes",
-            journal=outcomes,
-            schema=tables.outcome_schema(),
-            to_arrow=tables.outcomes_to_arrow,
-            statistics=("seq", "occurred_at"),
-        ),
-    ]

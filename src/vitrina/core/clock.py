@@ -22,6 +22,7 @@ __all__ = [
     "SimulatedClock",
     "SystemClock",
     "from_datetime",
+    "instant_of",
     "iso",
     "month_of",
     "to_datetime",
@@ -86,6 +87,15 @@ def from_datetime(value: datetime) -> Micros:
     if value.tzinfo is None:
         raise ValueError("a time without a zone can't be placed: add an offset, for example +00:00")
     return (value - _EPOCH) // _ONE
+
+
+def instant_of(value: datetime) -> Micros:
+    """Microseconds of a datetime; one without a zone is UTC.
+
+    >>> instant_of(datetime(1970, 1, 1, 0, 0, 1))
+    1000000
+    """
+    return from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
 
 
 def month_of(instant: Micros) -> int:
