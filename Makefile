@@ -6,7 +6,7 @@ WORKERS ?= 2
 BENCHMARKS = $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-long check bench serve lock figures reference clean
+.PHONY: help venv demo test test-long test-postgresql check bench serve lock figures reference clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +28,13 @@ demo: $(READY)  ## run a simulated shop through the whole loop, then keep its co
 test: $(READY)  ## run the tests, long ones and browsers left out
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not long and not browser"
 
-test-long: $(READY)  ## run the long tests, those in a browser, and the minimal install
+test-long: $(READY)  ## run the long tests, those in a browser, the minimal install, and the suite on PostgreSQL
 	PYTHON=$(abspath $(BIN)/python) scripts/minimal_install.sh
 	$(BIN)/python -m pytest -m "long or browser" --timeout 1800
+	$(MAKE) test-postgresql
+
+test-postgresql: $(READY)  ## run the tests of `make test` with every store on PostgreSQL
+	VITRINA_TEST_STORE=postgresql $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not long and not browser and not sqlite"
 
 check: $(READY)  ## lint, types, the rules of the house, and documentation against code
 	$(BIN)/ruff check .

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import MISSING, Server, find_programs
+from tests.stores import ON_POSTGRESQL
+
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers share two cores
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
@@ -37,6 +40,41 @@ def pytest_make_collect_report(
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL, leave out what only a SQLite file can show."""
+    if ON_POSTGRESQL:
+        left_out = [item for item in items if item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_store_on_postgresql() -> Generator[None]:
+    """With `VITRINA_TEST_STORE=postgresql`, one server for the run; each workspace gets a schema in it."""
+    if not ON_POSTGRESQL:
+        yield
+        return
+    server = Server(durable=False)
+    os.environ["VITRINA_STORAGE_URL"] = server.url() + "?schema={folder}"
+    try:
+        yield
+    finally:
+        del os.environ["VITRINA_STORAGE_URL"]
+        server.close()
+
+
+@pytest.fixture
+def postgresql() -> Generator[Server]:
+    """A PostgreSQL server of the test's own, which keeps what it acknowledged."""
+    if find_programs() is None:
+        pytest.skip(MISSING)
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -61,12 +61,14 @@ from vitrina.measure.summary import Summary, summarise
 from vitrina.people import People
 from vitrina.retention import Retention
 from vitrina.storage.claim import Claim
+from vitrina.storage.connect import parse_address, store_address
 from vitrina.storage.doctor import Health, examine
 from vitrina.storage.drainer import Drainer
 from vitrina.storage.engine import Engine
 from vitrina.storage.lake import Lake
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket
+from vitrina.storage.transfer import Migration, move
 from vitrina.streams import attach_journals, streams
 from vitrina.understand.audiences import compile_closure, parse, to_wire
 from vitrina.understand.features import FeatureSet, Vectoriser
@@ -200,8 +202,7 @@ class Workspace:
 
     def _open_store(self, threaded: bool) -> None:
         storage = self.settings.storage
-        url = storage.url or str(self.root / "store.db")
-        self.store = Store.open(url, storage.wal_autocheckpoint, threaded=threaded)
+        self.store = Store.open(store_address(storage.url, self.root), storage.wal_autocheckpoint, threaded=threaded)
         self._journals = attach_journals(self.store, self.settings)
         self.store.migrate()
         self.lake = Lake.open(
@@ -391,6 +392,21 @@ class Workspace:
         """Fold and learn what waits, and renew the recommender if that is due, in the caller's thread."""
         self.claim()
         self.background.step()
+
+    def migrate(self, to: str, progress: Progress | None = None) -> Migration:
+        """Move the store to another database, and close: open the workspace again afterwards.
+
+        The arguments and the errors are those of `vitrina.storage.transfer.move`.
+        """
+        self.claim()
+        self.background.settle()
+        self.audit.record("migrate", "store.migrate", {"to": str(parse_address(store_address(to, self.root)))})
+        moved = move(self.store, to, self.root / SETTINGS, progress)
+        self._closed = True
+        self.engine.close()
+        self.store.close()
+        self._claim.release()
+        return moved
 
     def drain(self) -> int:
         """Move what waits into the lake, now; gives how many rows."""

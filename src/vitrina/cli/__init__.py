@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "decide": loop.decide,
     "replay": loop.replay,
     "read-out": loop.read_out,
+    "migrate": data.migrate,
     "serve": serve.serve,
     "demo": demo.demo,
 }

@@ -1,4 +1,4 @@
-"""`vitrina import` and `erase`: what comes into a workspace and what leaves it for good."""
+"""`vitrina import`, `erase` and `migrate`: what comes into a workspace, what leaves it for good, and where it lies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import vitrina
 from vitrina.cli.output import HERE, Common, ask, progress, show
 
-__all__ = ["erase", "import_file"]
+__all__ = ["erase", "import_file", "migrate"]
 
 
 def import_file(
@@ -42,3 +42,22 @@ def erase(
         if not yes and not ask(f"Erase everything about {user}? This cannot be undone."):
             raise SystemExit(1)
         show(workspace.erase(user), common)
+
+
+def migrate(
+    *,
+    to: Annotated[str, Parameter(help="Where to: a URL such as postgresql://user@host/name?schema=shop.")] = "",
+    common: Common = HERE,
+) -> None:
+    """Move the store to another database: from SQLite to PostgreSQL, or back. Stop the server first.
+
+    Every row is copied in one transaction and compared; then vitrina.toml names the new place. The old store is left as
+    it was. Without --to the store comes back into the workspace's folder, as store.db.
+    """
+    workspace = vitrina.open(common.workspace)
+    try:
+        with progress("Moving the store") as advance:
+            result = workspace.migrate(to, advance)
+    finally:
+        workspace.close()
+    show(result, common)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 
 from vitrina.core.errors import UserError
 
-__all__ = ["Setting", "Settings", "load", "parse", "settings_table", "template"]
+__all__ = ["Setting", "Settings", "load", "parse", "settings_table", "stated", "template"]
 
 
 def _doc(text: str, **limits: Any) -> Any:
@@ -36,7 +37,13 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where data lie. Paths are relative to the workspace."""
 
-    url: Annotated[str, _doc("SQLAlchemy URL of the store; empty means store.db in the workspace.")] = ""
+    url: Annotated[
+        str,
+        _doc(
+            "URL of the store; empty means store.db in the workspace. On PostgreSQL ?schema=NAME says where its tables "
+            "are; {folder} stands for a name made from the workspace's folder."
+        ),
+    ] = ""
     lake: Annotated[str, _doc("Folder of the Delta lake.")] = "lake"
     drain_seconds: Annotated[float, _doc("Longest time between moves from the inbox to the lake.", gt=0)] = 20.0
     drain_rows: Annotated[int, _doc("Rows after which a move starts early.", ge=1)] = 100_000
@@ -202,9 +209,14 @@ def _place(name: str, where: str, origins: Mapping[str, str]) -> str:
 def settings_table(settings: Settings, origins: Mapping[str, str]) -> list[Setting]:
     """Every effective setting with its origin and meaning, in the order of the file."""
     return [
-        Setting(f"{s}.{n}", getattr(getattr(settings, s), n), origins[f"{s}.{n}"], _description(field))
+        Setting(f"{s}.{n}", _shown(getattr(getattr(settings, s), n)), origins[f"{s}.{n}"], _description(field))
         for s, n, field in _fields()
     ]
+
+
+def _shown(value: Any) -> Any:
+    """A value without the password of an address."""
+    return re.sub(r"(://[^:/@\s]+):[^@/\s]*@", r"\1:***@", value) if isinstance(value, str) else value
 
 
 def _description(field: msgspec.inspect.Field) -> str:
@@ -212,6 +224,32 @@ def _description(field: msgspec.inspect.Field) -> str:
     if isinstance(kind, msgspec.inspect.Metadata):
         return str((kind.extra_json_schema or {}).get("description", ""))
     return ""
+
+
+def stated(text: str, section: str, key: str, value: str) -> str:
+    r"""The text of a `vitrina.toml` with one setting stated; every other line stays as it is.
+
+    >>> print(stated("[storage]\n# url = ''\nlake = 'lake'", "storage", "url", "sqlite:///a.db"), end="")
+    [storage]
+    url = "sqlite:///a.db"
+    lake = 'lake'
+    """
+    line = f"{key} = {msgspec.json.encode(value).decode()}"
+    lines, inside, header, place = text.splitlines(), False, -1, -1
+    for number, found in enumerate(lines):
+        bare = found.strip()
+        if bare.startswith("["):
+            inside = bare.partition("]")[0].strip("[ ") == section
+            header = number if inside else header
+        elif inside and re.match(rf"#?\s*{re.escape(key)}\s*=", bare):
+            place = number if place < 0 or not bare.startswith("#") else place
+    if place >= 0:
+        lines[place] = line
+    elif header >= 0:
+        lines.insert(header + 1, line)
+    else:
+        lines += ["", f"[{section}]", line]
+    return "\n".join(lines) + "\n"
 
 
 def template(name: str | None = None, currency: str | None = None, timezone: str | None = None) -> str:

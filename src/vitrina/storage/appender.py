@@ -10,27 +10,31 @@ from vitrina.storage.journal import Journal, JournalRow
 
 __all__ = ["Appender"]
 
+_ARRAYS = "%s::bigint[], %s::bytea[], %s::bigint[], %s::text[], %s::smallint[], %s::bytea[]"
+
 
 class Appender:
-    """Multi-row inserts of one journal over a raw driver connection (the hot path). Nothing here commits.
+    """Many-row inserts of one journal over a raw driver connection (the hot path). Nothing here commits.
 
     Rows of other processes are noticed by the journal's head, which moves inside every append: then the ids that they
-    brought are read before anything is called new.
+    brought are read before anything is called new. Rows go in as several lists of values (SQLite), or as one array a
+    column (PostgreSQL, where the head is a row that is locked first, for it has no lock on the whole).
 
     Args:
         journal: what is appended to.
         mark: how the driver writes a parameter.
-        locks: the database has row locks (PostgreSQL), so that the head must be locked while it is read.
+        arrays: the database is PostgreSQL.
     """
 
-    def __init__(self, journal: Journal, mark: str, *, locks: bool) -> None:
+    def __init__(self, journal: Journal, mark: str, *, arrays: bool) -> None:
         self._journal = journal
         self._mark = mark
+        self._arrays = arrays
         self._columns = f"{journal.name}_journal (seq, id, at, subject, lasting, body)"
         self._sealed = f"select id from {journal.name}_sealed_id where id in "
-        self._read_head = f"select seq from journal_head where journal = {mark}" + (" for update" if locks else "")
+        self._read_head = f"select seq from journal_head where journal = {mark}" + (" for update" if arrays else "")
         self._move_head = f"update journal_head set seq = {mark} where journal = {mark}"
-        self._first_head = f"insert into journal_head (journal, seq) values ({mark}, 0)"
+        self._first_head = f"insert into journal_head (journal, seq) values ({mark}, 0) on conflict do nothing"
         self._new_ids = f"select id from {journal.name}_journal where seq > {mark}"
         journal.recent.clear()  # after a failed group memory may hold ids that were never stored
         journal.known = -1
@@ -52,8 +56,9 @@ class Appender:
         cursor.execute(self._read_head, name)
         found = cursor.fetchone()
         if found is None:
-            cursor.execute(self._first_head, name)
-            return 0
+            cursor.execute(self._first_head, name)  # another process may have been first
+            cursor.execute(self._read_head, name)
+            found = cursor.fetchone()
         return found[0]
 
     def _fresh(self, cursor: Any, head: int, rows: Sequence[JournalRow]) -> list[bool] | None:
@@ -76,6 +81,9 @@ class Appender:
         return fresh
 
     def _sealed_among(self, cursor: Any, ids: list[bytes]) -> set[bytes]:
+        if self._arrays:
+            cursor.execute(f"select id from {self._journal.name}_sealed_id where id = any(%s)", (ids,))
+            return {row[0] for row in cursor.fetchall()}
         found: set[bytes] = set()
         for start in range(0, len(ids), ROWS_A_STATEMENT):
             part = ids[start : start + ROWS_A_STATEMENT]
@@ -86,6 +94,15 @@ class Appender:
     def _insert(self, cursor: Any, head: int, rows: Sequence[JournalRow], lasting: bool) -> None:
         if not rows:
             return
+        if self._arrays:
+            self._insert_arrays(cursor, head, rows, lasting)
+        else:
+            self._insert_values(cursor, head, rows, lasting)
+        seq = head + len(rows)
+        cursor.execute(self._move_head, (seq, self._journal.name))
+        self._journal.known = seq
+
+    def _insert_values(self, cursor: Any, head: int, rows: Sequence[JournalRow], lasting: bool) -> None:
         seq, flag = head, int(lasting)
         for start in range(0, len(rows), ROWS_A_STATEMENT):
             part = rows[start : start + ROWS_A_STATEMENT]
@@ -94,5 +111,14 @@ class Appender:
                 seq += 1
                 values += (seq, row.id16, row.at, row.subject, flag, row.body)
             cursor.execute(f"insert into {self._columns} values {values_text(self._mark, 6, len(part))}", values)
-        cursor.execute(self._move_head, (seq, self._journal.name))
-        self._journal.known = seq
+
+    def _insert_arrays(self, cursor: Any, head: int, rows: Sequence[JournalRow], lasting: bool) -> None:
+        columns = (
+            list(range(head + 1, head + len(rows) + 1)),
+            [row.id16 for row in rows],
+            [row.at for row in rows],
+            [row.subject for row in rows],
+            [int(lasting)] * len(rows),
+            [row.body for row in rows],
+        )
+        cursor.execute(f"insert into {self._columns} select * from unnest({_ARRAYS})", columns)

@@ -114,7 +114,7 @@ def _versions() -> dict[str, str]:
 
 def _store(store: Store) -> tuple[bool, str]:
     with store.read() as connection:
-        if store.url.get_backend_name() == "sqlite":
+        if store.address.is_sqlite:
             found = str(connection.exec_driver_sql("pragma quick_check(1)").scalar())
             if found != "ok":
                 return False, f"{found}: restore a backup"

@@ -279,7 +279,7 @@ class Journal:
                 window = (
                     select(sealed.c.id).where(sealed.c.id > start).order_by(sealed.c.id).limit(_SCAN_IDS).subquery()
                 )
-                end = connection.execute(select(func.max(window.c.id))).scalar()
+                end = connection.execute(select(window.c.id).order_by(window.c.id.desc()).limit(1)).scalar()
             if end is None:
                 return total
             old = delete(sealed).where(sealed.c.id > start, sealed.c.id <= end, sealed.c.day < day)

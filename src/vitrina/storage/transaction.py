@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -63,12 +64,19 @@ Job = Append | Call | Alone
 Outcome = tuple[Any, BaseException | None]
 
 
+_FAULT_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
+"""Classes of SQLSTATE (PostgreSQL, appendix A) that speak of the connection, the transaction or the server."""
+
+
 def _is_machine_fault(error: BaseException) -> bool:
     """True when the disk or the server failed, not the statement."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _FAULTS
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    state: str | None = getattr(cause, "sqlstate", None)
+    return error.connection_invalidated or (state or "08").startswith(_FAULT_CLASSES)
 
 
 def as_machine_error(error: BaseException) -> MachineError:
@@ -114,19 +122,28 @@ class Transactions:
             outcomes = self._apply(connection, raw, group)
             raw.commit()
         except BaseException:
-            raw.rollback()
+            with contextlib.suppress(Exception):  # a connection that is gone can't be told
+                raw.rollback()
             raise
         return outcomes
 
     def _alone(self, statements: Sequence[str]) -> MachineError | None:
         """Run statements outside a transaction; what went wrong, or None."""
-        for statement in statements:
-            try:
-                row = self._raw.execute(statement).fetchone()
-            except sqlite3.Error as error:
-                return as_machine_error(error)
-            if row is not None and row[0] == 1:  # how a checkpoint says that it was kept from finishing
-                return as_machine_error(sqlite3.OperationalError("a long read kept the log from being emptied"))
+        sqlite = self._engine.dialect.name == "sqlite"
+        if not sqlite:
+            self._raw.rollback()
+            self._raw.autocommit = True
+        try:
+            for statement in statements:
+                cursor = self._raw.execute(statement)
+                row = cursor.fetchone() if cursor.description else None
+                if row is not None and row[0] == 1:  # how a checkpoint says that it was kept from finishing
+                    return as_machine_error(sqlite3.OperationalError("a long read kept the log from being emptied"))
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            return as_machine_error(error)
+        finally:
+            if not sqlite:
+                self._raw.autocommit = False
         return None
 
     def reset(self) -> None:
@@ -196,6 +213,6 @@ class Transactions:
         found = self._appenders.get(journal.name)
         if found is None:
             dialect = self._engine.dialect
-            found = Appender(journal, mark_of(dialect.paramstyle), locks=dialect.name != "sqlite")
+            found = Appender(journal, mark_of(dialect.paramstyle), arrays=dialect.name != "sqlite")
             self._appenders[journal.name] = found
         return found

@@ -177,6 +177,7 @@ def test_exit_codes_of_the_program(shop: Path, line: str, code: int) -> None:
     assert bool(done.stdout) is (code == 0)
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_broken_is_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "broken"
     vitrina.init(folder).close()

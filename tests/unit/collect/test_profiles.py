@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
+from tests.stores import store_url
 from vitrina.collect.identity import Limits
 from vitrina.collect.ingest import event_row
 from vitrina.collect.leaf import Leaf, decode_leaf, encode_leaf, fold_facts, note_shown, take_consent
@@ -60,7 +61,7 @@ class World:
         self.open()
 
     def open(self) -> None:
-        self.store = Store.open(f"sqlite:///{self.path}", threaded=self.threaded)
+        self.store = Store.open(store_url(self.path), threaded=self.threaded)
         self.store.migrate()
         self.journal = self.store.attach(Journal("events", dedupe=True, keep=timedelta(days=7)))
         self.consents: list[ConsentRecord] = []

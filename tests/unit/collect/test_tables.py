@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import select
 
+from tests.stores import store_url
 from vitrina.collect.dead_letters import CODES, delete_letters, letter, store_letters
 from vitrina.collect.ingest import event_row
 from vitrina.collect.lake_events import EVENT_SCHEMA, to_arrow
@@ -67,7 +68,7 @@ def test_the_lake_declares_every_column() -> None:
 
 
 def test_dead_letters_are_kept_and_let_go(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path / 's.db'}", threaded=False)
+    store = Store.open(store_url(tmp_path / "s.db"), threaded=False)
     store.migrate()
     letters = [letter(code, "batch[0]", "detail", subject="u:1", message_id="m", body=b"{}") for code in CODES]
     store.write(lambda connection: store_letters(connection, letters, "web", AT))

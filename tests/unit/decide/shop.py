@@ -8,6 +8,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 
+from tests.stores import store_url
 from vitrina.core.access import Caller
 from vitrina.core.catalogue import Creative, CreativeStatus, Eligibility, Offer, Placement
 from vitrina.core.clock import DAY, SimulatedClock
@@ -125,7 +126,7 @@ class Shop:
     """Everything that decides, wired as the workspace wires it."""
 
     def __init__(self, folder, *, threaded=False, seed=1):
-        self.store = Store.open(str(folder / "store.db"), threaded=threaded)
+        self.store = Store.open(store_url(folder / "store.db"), threaded=threaded)
         self.store.migrate()
         self.journal = self.store.attach(Journal("decisions", dedupe=False, keep=timedelta(days=731), waiting_rows=200))
         self.outcomes_journal = self.store.attach(Journal("outcomes", dedupe=True, keep=timedelta(days=7)))

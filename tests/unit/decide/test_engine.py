@@ -264,15 +264,15 @@ def test_failed_log_opens_the_question_again(tmp_path):
     shop = Shop(tmp_path, threaded=True)
     shop.stock_up(3)
 
-    shop.store.write(
-        lambda connection: connection.exec_driver_sql(
-            "create trigger refuse before insert on decisions_journal begin select raise(abort, 'no'); end"
-        )
-    )
+    def rename(old: str, new: str) -> None:
+        change = f"alter table decisions_journal rename column {old} to {new}"
+        shop.store.write(lambda connection: connection.exec_driver_sql(change))
+
+    rename("lasting", "away")
     failed = ask(shop, request_id="r")
     with pytest.raises(VitrinaError):
         failed.ticket.result(5)
-    shop.store.write(lambda connection: connection.exec_driver_sql("drop trigger refuse"))
+    rename("away", "lasting")
     repeated = ask(shop, request_id="r")
     repeated.ticket.result(5)
     assert repeated.answer.decision_id != failed.answer.decision_id

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from tests.stores import store_url
 from vitrina.core.clock import SimulatedClock
 from vitrina.core.errors import ConflictError, NotFoundError, UserError
 from vitrina.govern.access import Keys, Users
@@ -20,12 +21,13 @@ CLOCK = SimulatedClock(1_700_000_000_000_000)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open(str(tmp_path / "store.db"), threaded=False)
+    store = Store.open(store_url(tmp_path / "store.db"), threaded=False)
     store.migrate()
     yield store
     store.close()
 
 
+@pytest.mark.sqlite
 def test_a_key_opens_and_is_not_kept(store: Store, tmp_path: Path) -> None:
     keys = Keys(store, CLOCK)
     token = keys.create("secret", scopes=("decide", "people"), name="shop backend")

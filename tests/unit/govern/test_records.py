@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 import vitrina
 import vitrina.people
 import vitrina.workspace
+from tests.stores import store_url
 from vitrina.core.clock import SystemClock
 from vitrina.core.consent import ConsentRecord, Purpose
 from vitrina.govern.audit import Audit
@@ -22,7 +23,7 @@ MACHINERY = {"alembic_version", "sqlite_sequence"}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    opened = Store.open(str(tmp_path / "store.db"), threaded=False)
+    opened = Store.open(store_url(tmp_path / "store.db"), threaded=False)
     opened.migrate()
     return opened
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tests.stores import store_url
 from vitrina.storage.declared import metadata
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.store import Store
@@ -51,7 +52,7 @@ def stream_of(journal: Journal, **changes: Any) -> Stream:
 
 
 def open_store(path: Path, **options: Any) -> Store:
-    store = Store.open(f"sqlite:///{path}", **options)
+    store = Store.open(store_url(path), **options)
     store.write(metadata.create_all)
     return store
 
@@ -59,6 +60,14 @@ def open_store(path: Path, **options: Any) -> Store:
 def open_journal(store: Store, name: str = "events", **options: Any) -> Journal:
     options = {"dedupe": name == "events", "keep": timedelta(days=7), **options}
     return store.attach(Journal(name, **options))
+
+
+def append(journal: Journal, numbers: list[int], *, lasting: bool = False) -> list[int | None]:
+    return journal.store.writer.append(journal, [make_row(n) for n in numbers], lasting=lasting).result(10)
+
+
+def bodies(journal: Journal) -> list[str]:
+    return [row.body.decode() for row in journal.read(limit=100_000)]
 
 
 @pytest.fixture(params=[True, False], ids=["thread", "no-thread"])

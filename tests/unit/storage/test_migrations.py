@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
+from tests.stores import store_url
 from vitrina.core.errors import UserError
 from vitrina.storage import migrations
 from vitrina.storage.declared import declaration, declared_tables
@@ -16,7 +17,7 @@ COMMAND = 'python -m vitrina.storage.migrations "why the tables changed"'
 
 
 def test_versions_make_the_declared_tables(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/s.db", threaded=False)
+    store = Store.open(store_url(tmp_path / "s.db"), threaded=False)
     store.write(migrations.upgrade)
     with store.read() as connection:
         found = migrations.differences(connection)
@@ -26,7 +27,7 @@ def test_versions_make_the_declared_tables(tmp_path: Path) -> None:
 
 def test_every_table_and_column_of_a_store_is_declared(tmp_path: Path) -> None:
     migrations.declare_all()
-    store = Store.open(f"sqlite:///{tmp_path}/s.db", threaded=False)
+    store = Store.open(store_url(tmp_path / "s.db"), threaded=False)
     store.migrate()
     declared = declared_tables()
     with store.read() as connection:
@@ -39,14 +40,14 @@ def test_every_table_and_column_of_a_store_is_declared(tmp_path: Path) -> None:
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/s.db")
+    store = Store.open(store_url(tmp_path / "s.db"))
     store.migrate()
     store.migrate()
     store.close()
 
 
 def test_a_store_of_a_later_program_is_refused(tmp_path: Path) -> None:
-    store = Store.open(f"sqlite:///{tmp_path}/s.db", threaded=False)
+    store = Store.open(store_url(tmp_path / "s.db"), threaded=False)
     store.migrate()
     store.write(lambda c: c.execute(text("delete from alembic_version")))
     store.write(lambda c: c.execute(text("insert into alembic_version values ('9999')")))
