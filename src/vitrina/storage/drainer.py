@@ -47,6 +47,7 @@ class Drainer:
 
     def start(self) -> None:
         """Begin to drain."""
+        self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="vitrina-drainer", daemon=True)
         self._thread.start()
 
