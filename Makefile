@@ -6,7 +6,7 @@ WORKERS ?= 2
 BENCHMARKS = $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-long test-postgresql check bench serve lock figures reference clean
+.PHONY: help venv demo test test-long test-postgresql check bench serve lock figures reference tag clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ figures: $(READY)  ## copy the measured figures into the README
 
 reference: $(READY)  ## write docs/reference from the code
 	$(BIN)/python scripts/reference.py
+
+tag: $(READY)  ## build the browser tag from its source
+	$(BIN)/python scripts/tag.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"

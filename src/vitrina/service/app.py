@@ -23,7 +23,7 @@ from vitrina.console.session import Attempts, Sessions
 from vitrina.core.clock import SECOND
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import VitrinaError
-from vitrina.service import catalogue, decisions, operations, people, problem
+from vitrina.service import catalogue, decisions, operations, people, problem, tag
 from vitrina.service.decide import Decide
 from vitrina.service.door import Door
 from vitrina.service.hot import App, HotRoutes
@@ -81,7 +81,7 @@ def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
 def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
     sessions = Sessions(workspace.users.session_secret, workspace.clock)
     attempts = Attempts(workspace.clock)
-    resources = [*catalogue.HANDLERS, *people.HANDLERS, *decisions.HANDLERS, *operations.HANDLERS]
+    resources = [*catalogue.HANDLERS, *people.HANDLERS, *decisions.HANDLERS, *operations.HANDLERS, *tag.HANDLERS]
     static = create_static_files_router(
         path="/static", directories=[_STATIC], cache_control=None, include_in_schema=False
     )

@@ -28,7 +28,7 @@ _WHEN = {
     "429": "The queue is full; see Retry-After.",
     "503": "The disk or database can't store; see Retry-After.",
 }
-_KEYLESS = ("operations",)
+_KEYLESS = ("operations", "tag")
 _SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 _SCHEMES = {
     "basic": {"type": "http", "scheme": "basic", "description": "The key as user, no password."},
