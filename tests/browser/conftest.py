@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.sites import Backend, Site
 from tests.service.conftest import Running, running, start
 from tests.service.test_decide import eventually_true
 
@@ -108,3 +109,32 @@ def screenshots(root: Path) -> Path | None:
     folder = root / named
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as started:
+        yield started
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with Backend() as started:
+        yield started
+        started.hold.set()
+
+
+@pytest.fixture(scope="module")
+def tagged(running: Running) -> Running:
+    """Two offers that look different, in two public placements."""
+    with running.client(running.secret_key) as client:
+        for placement in ("home", "basket"):
+            body = {"name": placement, "public": True, "holdout": 0}
+            client.put(f"/v1/placements/{placement}", json=body).raise_for_status()
+        for name in ("tea", "cup"):
+            offer = {"name": name, "price": {"amount": "9.50", "currency": "EUR"}}
+            client.put(f"/v1/offers/{name}", json=offer).raise_for_status()
+            content = {"title": f"The {name}", "text": "Fresh <b>today</b>", "url": f"/{name}"}
+            creative = {"offerId": name, "status": "approved", "content": content}
+            client.put(f"/v1/creatives/{name}-web", json=creative).raise_for_status()
+    return running

@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_OPTIONS = _answer
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Nothing is printed."""
 
 

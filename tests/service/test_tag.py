@@ -51,6 +51,7 @@ def test_it_is_served_to_anybody(running: Running) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"].startswith("public, max-age=")
     assert "immutable" not in answer.headers["cache-control"]
+    assert answer.headers["content-location"] == tag.latest().path
     assert "set-cookie" not in answer.headers
 
 

@@ -110,6 +110,7 @@ def _answer(request: Request[Any, Any, Any], build: Build, cache: str) -> Respon
     headers = {
         "access-control-allow-origin": "*",
         "cache-control": cache,
+        "content-location": build.path,
         "cross-origin-resource-policy": "cross-origin",
         "etag": mark,
         "vary": "accept-encoding",

@@ -4,7 +4,7 @@
  *   <script async crossorigin src="https://vitrina.example/v1/tag.js" data-key="vw_..."></script>
  *   <div data-vitrina="home" data-slots="2">what stands here when there is no answer</div>
  *
- * What the server says is text: it reaches the page through text nodes and four checked attributes only, so that a
+ * What the server says is text: it reaches the page through text nodes and five checked attributes only, so that a
  * server that lies can put up a wrong sentence, and nothing else. A server that is late, dead or odd changes nothing.
  *
  * `make tag` takes comments and blanks out; names stay as they are, and gzip makes them small.
