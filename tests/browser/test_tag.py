@@ -144,6 +144,7 @@ def test_a_private_placement_and_a_wrong_key_keep_the_default(browser: Any, tagg
     site.pages["/private"] = page_of(tagged.address, tagged.write_key, f'<div data-vitrina="inside">{DEFAULT}</div>')
     site.pages["/key"] = page_of(tagged.address, "vw_nothing")
     with visitor(browser) as page:
+        stop_the_clock(page)
         for path in ("/private", "/key"):
             page.goto(site.address + path)
             assert settled(page) == [None]

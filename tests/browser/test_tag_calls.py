@@ -79,13 +79,13 @@ def test_an_item_is_seen_only_after_a_second_of_half_of_it(browser: Any, backend
         frames(page)
         page.clock.run_for(5000)
         assert seen() == []
-        scroll(98)
+        scroll(99)
         page.clock.run_for(5000)
         assert seen() == []
-        scroll(102)
+        scroll(101)
         page.clock.run_for(600)
         scroll(50)
-        scroll(150)
+        scroll(101)
         page.clock.run_for(600)
         assert seen() == []
         page.evaluate("away = true; document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
@@ -188,3 +188,19 @@ def test_twice_on_a_page_and_an_odd_page_do_no_harm(browser: Any, backend: Backe
         assert page.locator(".default").count() == 1
     assert sorted(asked["placement"] for asked in backend.asked) == ["b", "home"]
     assert [(event["event"], event["properties"]) for event in backend.events] == [("Pushed", {"a": 1})]
+
+
+def test_a_click_is_reported_though_the_page_is_gone(browser: Any, backend: Backend, site: Site) -> None:
+    """On a network where the report takes longer than leaving does."""
+    backend.decision = decision({"title": "Tea"})
+    site.pages["/"] = page_of(backend.address, "vw_1")
+    far = {"offline": False, "latency": 1500, "downloadThroughput": -1, "uploadThroughput": -1}
+    with visitor(browser) as page:
+        stop_the_clock(page)
+        page.goto(site.address)
+        settled(page)
+        page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", far)
+        page.evaluate("document.querySelector('.vitrina-item').click(); location = 'about:blank'")
+        page.wait_for_url("about:blank")
+        eventually_true(lambda: backend.events)
+    assert [event["messageId"] for event in backend.events] == ["d_1.o1.Clicked"]

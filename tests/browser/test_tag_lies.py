@@ -92,6 +92,7 @@ def test_a_redirect_is_not_followed(browser: Any, backend: Backend, site: Site) 
         backend.headers = {"location": f"{other.address}/v1/decide"}
         site.pages["/"] = page_of(backend.address, "vw_1")
         with visitor(browser) as page:
+            stop_the_clock(page)
             page.goto(site.address)
             assert settled(page) == [None]
             assert own_words(page)
