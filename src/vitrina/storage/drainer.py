@@ -58,16 +58,16 @@ class Drainer:
             self._thread.join()
             self._thread = None
 
-    def drain(self) -> int:
-        """Move everything that waits, now; gives how many rows."""
-        return sum(self._lake.drain(stream) for stream in self._streams)
+    def drain(self, *, gently: bool = False) -> int:
+        """Move everything that waits, now; gives how many rows. `gently`: see `Lake.drain`."""
+        return sum(self._lake.drain(stream, gently=gently) for stream in self._streams)
 
     def _run(self) -> None:
         self._last = time.monotonic()
         while not self._stop.wait(_LOOK_SECONDS):
             try:
                 if self._due():
-                    self.drain()
+                    self.drain(gently=True)
                     self._last = time.monotonic()
                     self._compact()
                     self._clean()

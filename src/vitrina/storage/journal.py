@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -88,7 +89,7 @@ def declare_journal(name: str, *, dedupe: bool) -> tuple[Table, Table | None]:
         exporter="rows",
         columns={
             "seq": "number in order of commit",
-            "id": "16 bytes of the hash of the sender's id",
+            "id": "16 bytes made of the sender's id",
             "at": "when it was received, microseconds UTC",
             "subject": "subject key of the person",
             "lasting": "1 when its id never expires (imports)",
@@ -258,9 +259,12 @@ class Journal:
 
     def _seal(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         """Put ids into the sealed table in their own order, so that each of its pages is written once for many."""
-        ids = sorted([(id16, _FOR_EVER if lasting else at // DAY) for _, id16, at, lasting in rows])
-        for start in range(0, len(ids), _SEAL_ROWS):
-            part = ids[start : start + _SEAL_ROWS]
+        order = _by_id(rows)
+        for start in range(0, len(order), _SEAL_ROWS):
+            part = [
+                (id16, _FOR_EVER if lasting else at // DAY)
+                for _, id16, at, lasting in [rows[place] for place in order[start : start + _SEAL_ROWS]]
+            ]
             self.store.write(lambda c, part=part: insert_many(c, table, ("id", "day"), part))
 
     def _drop(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
@@ -295,6 +299,12 @@ class Journal:
     def delete_subjects(self, connection: Connection, subjects: Sequence[str]) -> int:
         """Delete every row of these subject keys in the caller's transaction (erasure). Gives how many."""
         return connection.execute(delete(self.table).where(self.table.c.subject.in_(list(subjects)))).rowcount
+
+
+def _by_id(rows: list[tuple[Any, ...]]) -> list[int]:
+    """Places of rows in the order of the first 8 bytes of their ids; Python's own sort holds every thread up."""
+    prefixes = np.frombuffer(b"".join([row[1][:8] for row in rows]), dtype=">u8")
+    return np.argsort(prefixes.astype(np.uint64)).tolist()
 
 
 def _head(connection: Connection, name: str) -> int:

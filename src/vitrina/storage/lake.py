@@ -8,6 +8,7 @@ process writes at a time (a lease); inside it one thread does (a lock).
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ __all__ = ["READER", "Erased", "Lake"]
 READER = "lake"
 """The name under which the lake reads journals."""
 
-_PAGE = 5_000
+_PAGE = 500  # a page is a few milliseconds of work, and its values stay in the processor's cache
+_LONGEST_REST_SECONDS = 0.02
 _TARGET_BYTES = 64 << 20
 _REFUSED_FEATURES = ("deletionVectors", "columnMapping")
 
@@ -136,10 +138,15 @@ class Lake:
 
     # moving
 
-    def drain(self, stream: Stream, limit: int = 200_000) -> int:
+    def drain(self, stream: Stream, limit: int = 200_000, *, gently: bool = False) -> int:
         """Move at most `limit` rows of the journal into the lake; gives how many were moved.
 
         The journal keeps rows that another subscribed reader has not dealt with yet.
+
+        Args:
+            stream: what to move.
+            limit: most rows to move.
+            gently: rest after each page for as long as it took, so that threads with somebody waiting get on.
 
         Raises:
             MachineError: the disk failed, another process holds the lease, or the lake is older than the store.
@@ -151,7 +158,7 @@ class Lake:
         with self._writing():
             offset = self.offset(stream)
             self._check_age(stream, offset)
-            tables, last, moved = self._read(stream, offset, limit)
+            tables, last, moved = self._read(stream, offset, limit, gently)
             if moved:
                 self._append(stream, tables, last)
             done = max(last, offset)
@@ -161,16 +168,19 @@ class Lake:
                 journal.delete(done)
         return moved
 
-    def _read(self, stream: Stream, offset: int, limit: int) -> tuple[list[ArrowTable], int, int]:
+    def _read(self, stream: Stream, offset: int, limit: int, gently: bool = False) -> tuple[list[ArrowTable], int, int]:
         tables: list[ArrowTable] = []
         moved = 0
         upto = stream.ready() if stream.ready is not None else None
         while moved < limit:
+            begun = time.monotonic()
             rows = stream.journal.read(offset, min(_PAGE, limit - moved), upto)
             if not rows:
                 break
             tables.append(stream.arrow(rows))
             offset, moved = rows[-1].seq, moved + len(rows)
+            if gently:
+                time.sleep(min(time.monotonic() - begun, _LONGEST_REST_SECONDS))
         return tables, offset, moved
 
     def _append(self, stream: Stream, tables: list[ArrowTable], last: int) -> None:

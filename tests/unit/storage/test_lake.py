@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from tests.unit.storage.conftest import START, make_row, open_journal, open_store, stream_of
 from vitrina.core.clock import DAY
 from vitrina.core.errors import MachineError, RefusedError
+from vitrina.storage.journal import JournalRow
 from vitrina.storage.lake import Lake
 from vitrina.storage.store import Store
 from vitrina.storage.stream import Stream
@@ -56,6 +58,30 @@ def test_a_drain_moves_each_row_once(lake: Lake, stream: Stream) -> None:
     assert texts(lake, stream) == Counter(f"row {n}" for n in range(600))
     assert stream.journal.count() == 0
     assert lake.offset(stream) == stream.journal.offset("lake") == stream.journal.last() == 600
+
+
+def test_a_gentle_drain_moves_the_same_rows(lake: Lake, stream: Stream) -> None:
+    put(stream, range(1_300), every=50)
+    assert lake.drain(stream, gently=True) == 1_300
+    assert texts(lake, stream) == Counter(f"row {n}" for n in range(1_300))
+    assert lake.offset(stream) == 1_300
+
+
+def test_ids_of_moved_rows_are_sealed_each_with_its_day(lake: Lake, stream: Stream) -> None:
+    journal = stream.journal
+    ids = [bytes([n % 256, n // 256, *bytes(13), 1]) for n in range(2_500)]  # zeros at both ends of what is compared
+    rows = [JournalRow(id16, START + n * DAY, "u:1", b"x") for n, id16 in enumerate(ids)]
+    journal.store.writer.append(journal, rows[:2_000]).result()
+    journal.store.writer.append(journal, rows[2_000:], lasting=True).result()
+    assert lake.drain(stream) == 2_500
+    assert journal.sealed is not None
+    with journal.store.read() as connection:
+        found = connection.execute(select(journal.sealed.c.id, journal.sealed.c.day))
+        sealed = {row[0]: row[1] for row in found}
+    first = START // DAY
+    assert {id16: sealed[id16] - first for id16 in ids[:2_000]} == {id16: n for n, id16 in enumerate(ids[:2_000])}
+    assert {sealed[id16] for id16 in ids[2_000:]} == {1 << 24}
+    assert journal.store.writer.append(journal, rows[::-1]).result() == [None] * 2_500
 
 
 def test_a_drain_takes_at_most_its_limit(lake: Lake, stream: Stream) -> None:
