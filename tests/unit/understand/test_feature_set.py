@@ -61,6 +61,26 @@ def test_what_a_person_bought_and_when() -> None:
         feature_set.last_days(state, "orders_30d", DAY0)
 
 
+def test_what_many_people_saw_is_in_memory_once() -> None:
+    feature_set = FeatureSet(FEATURES, NUMBER)
+    states: list[dict[str, Any]] = [{}, {}]
+    for number, state in enumerate(states):
+        for day in (3, 1):
+            at = DAY0 + day * DAY
+            text = b"tea".decode()  # a new object each time, as it comes out of a request
+            view = Event(message_id=f"{number}{day}", type="track", name=VIEW, occurred_at=at, received_at=at,
+                         available_at=at, product_id=text, category=text)  # fmt: skip
+            feature_set.fold(state, view)
+    assert [state["views.product_id.days"] for state in states] == [{"tea": 20_003}] * 2
+    assert [state["views.category.counts"] for state in states] == [{"tea": [20_001, 1, 20_003, 1]}] * 2
+    texts = [
+        text for state in states for key in (".product_id.days", ".category.counts") for text in state["views" + key]
+    ]
+    assert len({id(text) for text in texts}) == 1
+    merged = feature_set.merge(states)
+    assert merged["views.product_id.days"] == {"tea": 20_003}
+
+
 def test_a_state_survives_json_and_messagepack() -> None:
     feature_set, state = FeatureSet(FEATURES, NUMBER), {}
     for i in range(50):

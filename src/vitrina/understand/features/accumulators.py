@@ -241,8 +241,19 @@ class Latest:
         return read
 
 
+_TEXTS = 50_000
+_texts: dict[str, str] = {}
+
+
+def _shared(value: str) -> str:
+    """The same object for an equal text: what thousands of people have seen lies in memory once."""
+    if len(_texts) >= _TEXTS:
+        _texts.clear()  # memories keep theirs; what is seen from here on is shared anew
+    return _texts.setdefault(value, value)
+
+
 class DaysByValue:
-    """Days by value for the last `horizon` days: {value: [day, count, day, count …]}, or {value: [last day]}.
+    """Days by value for the last `horizon` days: {value: [day, count, day, count …]}, or {value: last day}.
 
     Only the `limit` values of the latest days are sure to be kept (ties by text), so that a robot can't fill the
     memory; features are defined so that no more are needed.
@@ -276,13 +287,13 @@ class DaysByValue:
             days_of = state[self.key] = {}
         days = days_of.get(value)
         if days is None:
-            days_of[value] = [day, 1] if self.counts else [day]
+            days_of[_shared(value)] = [day, 1] if self.counts else day
             size = len(days_of)
             if size >= 16 and (size & (size - 1) == 0 or size > 2 * self.limit):
                 self._prune(days_of)
         elif not self.counts:
-            if day > days[0]:
-                days[0] = day
+            if day > days:
+                days_of[value] = day
         elif days[-2] == day:
             days[-1] += 1
         else:
@@ -301,10 +312,10 @@ class DaysByValue:
         while days[0] <= oldest:
             del days[:2]
 
-    def _last(self, days: list[int]) -> int:
-        return days[-2] if self.counts else days[0]
+    def _last(self, days: Any) -> int:
+        return days[-2] if self.counts else days
 
-    def _prune(self, days_of: dict[str, list[int]]) -> None:
+    def _prune(self, days_of: dict[str, Any]) -> None:
         """Forget values beyond the horizon, then all but the `limit` latest."""
         oldest = max(self._last(days) for days in days_of.values()) - self.horizon
         kept = [(self._last(days), value) for value, days in days_of.items() if self._last(days) > oldest]
@@ -315,20 +326,21 @@ class DaysByValue:
             for value in [value for value in days_of if value not in keep]:
                 del days_of[value]
 
-    def merge(self, memories: list[dict[str, list[int]]]) -> dict[str, list[int]]:
-        """Add up counts by value and day."""
-        merged: dict[str, list[int]] = {}
+    def merge(self, memories: list[dict[str, Any]]) -> dict[str, Any]:
+        """Add up counts by value and day, or take the later day."""
+        merged: dict[str, Any] = {}
         for memory in memories:
             for value, days in list(memory.items()):
                 other = merged.get(value)
-                merged[value] = days[:] if other is None else self._together(other, days[:])
+                if not self.counts:
+                    merged[value] = days if other is None else max(other, days)
+                else:
+                    merged[value] = days[:] if other is None else self._together(other, days[:])
         if merged:
             self._prune(merged)
         return merged
 
     def _together(self, one: list[int], other: list[int]) -> list[int]:
-        if not self.counts:
-            return [max(one[0], other[0])]
         total: dict[int, int] = {}
         for days in (one, other):
             for at in range(0, len(days), 2):
@@ -338,12 +350,12 @@ class DaysByValue:
 
     def last_days(self, state: State, oldest: int) -> dict[str, int]:
         """Last day of each value seen after day `oldest`."""
-        days_of: dict[str, list[int]] = state.get(self.key, {})
+        days_of: dict[str, Any] = state.get(self.key, {})
         return {value: self._last(days) for value, days in list(days_of.items()) if self._last(days) > oldest}
 
     def distinct(self, days: int, limit: int) -> Read:
         """Reads the number of values of the last `days` days, at most `limit` (not above the memory's own)."""
-        key, last = self.key, -2 if self.counts else 0
+        key, last = self.key, self._last
 
         def read(state: State, today: int) -> int:
             days_of = state.get(key)
@@ -351,7 +363,7 @@ class DaysByValue:
                 return 0
             oldest, count = today - days, 0
             for seen in list(days_of.values()):
-                if seen[last] > oldest:
+                if last(seen) > oldest:
                     count += 1
             return min(count, limit)
 

@@ -65,6 +65,7 @@ class FeatureSet:
         for feature in features:
             plan.need(feature.expression)
         self._accumulators = plan.build()
+        self._day = 0
         self._readers = tuple((feature.name, self._reader(feature.expression)) for feature in features)
         self._tracks, self._types, self._rest_track, self._rest = plan.dispatch(self._accumulators)
 
@@ -80,6 +81,10 @@ class FeatureSet:
         if event.available_at < moment:
             moment = event.available_at
         day = moment // DAY
+        if day == self._day:
+            day = self._day  # memories of all people share the number
+        else:
+            self._day = day
         if event.type == "track":
             for fold in self._tracks.get(event.name, self._rest_track):
                 fold(state, event, moment, day)
