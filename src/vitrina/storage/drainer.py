@@ -60,7 +60,10 @@ class Drainer:
 
     def drain(self, *, gently: bool = False) -> int:
         """Move everything that waits, now; gives how many rows. `gently`: see `Lake.drain`."""
-        return sum(self._lake.drain(stream, gently=gently) for stream in self._streams)
+        moved = sum(self._lake.drain(stream, gently=gently) for stream in self._streams)
+        if moved:
+            _give_back()
+        return moved
 
     def _run(self) -> None:
         self._last = time.monotonic()
@@ -97,3 +100,10 @@ class Drainer:
             self._lake.compact(stream)
             self._lake.vacuum(stream, hours=1)
         self._compacted = time.monotonic()
+
+
+def _give_back() -> None:
+    """Hand the memory of a move back: Arrow's allocator would keep it, and a little more of it after every move."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
