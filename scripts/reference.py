@@ -85,8 +85,9 @@ def events() -> str:
     lines = [
         "# Events\n",
         "The names are those of the Segment specifications for e-commerce and e-mail. Other events and properties pass "
-        "and are stored too; a property named here that is of another type makes the event a dead letter with its "
-        "reason.\n",
+        "and are stored too. What becomes of an event with a property of another type than is said here is the setting "
+        "`collect.plan_mode`: by default it becomes a dead letter with its reason. Your own events: "
+        "[how to keep a tracking plan](../how-to/dead-letters.md#your-own-tracking-plan).\n",
     ]
     for event in tracking_plan.BUILT_IN:
         lines += [f"## `{event.event}`\n", f"{event.description} Version {event.version}.\n"]

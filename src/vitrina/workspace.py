@@ -22,14 +22,16 @@ from vitrina.collect.importers import ImportReport
 from vitrina.collect.ingest import LARGEST_EVENT, Terms
 from vitrina.collect.intake import Intake, Progress
 from vitrina.collect.leaf import Leaf
+from vitrina.collect.letterbox import Letterbox
 from vitrina.collect.profiles import ProfileBook
 from vitrina.collect.repeats import came_before
 from vitrina.collect.segment_api import BatchBody, CallBody
-from vitrina.collect.tracking_plan import Plan
+from vitrina.collect.tracking_plan import Plan, PlannedEvent, describe, load_plan
 from vitrina.core import config
 from vitrina.core.access import INTERNAL, Caller, Source
 from vitrina.core.clock import DAY, MINUTE, Clock, SimulatedClock, SystemClock, instant_of
 from vitrina.core.consent import ConsentRecord, Purpose
+from vitrina.core.dead_letter import Violation
 from vitrina.core.decision import Answer, DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, UserError
 from vitrina.core.event import Event
@@ -58,6 +60,7 @@ from vitrina.govern.permission import ask
 from vitrina.measure.placement import read_out_of
 from vitrina.measure.read_out import ReadOut
 from vitrina.measure.summary import Summary, summarise
+from vitrina.measure.violations import count_violations
 from vitrina.people import People
 from vitrina.retention import Retention
 from vitrina.storage.claim import Claim
@@ -67,7 +70,7 @@ from vitrina.storage.drainer import Drainer
 from vitrina.storage.engine import Engine
 from vitrina.storage.lake import Lake
 from vitrina.storage.store import Store
-from vitrina.storage.ticket import Ticket
+from vitrina.storage.ticket import Ticket, Tickets
 from vitrina.storage.transfer import Migration, move
 from vitrina.streams import attach_journals, streams
 from vitrina.understand.audiences import compile_closure, parse, to_wire
@@ -87,6 +90,7 @@ __all__ = [
     "OfferImportReport",
     "PlacementBody",
     "Workspace",
+    "check_plan",
     "init",
     "open",
 ]
@@ -154,13 +158,22 @@ def open(  # noqa: A001 - the public door is vitrina.open
     return Workspace(root, clock=clock, threaded=threaded, simulated=simulated)
 
 
+def check_plan(file: Path) -> list[PlannedEvent]:
+    """The events of a tracking plan's file, which is read and not used.
+
+    Raises:
+        UserError: the file can't be read, or what it says can't be; `where` says where.
+    """
+    return [event for event in describe(load_plan(file)) if event.group == "own"]
+
+
 class Workspace:
     """An open workspace. Close it, or use it as a context manager.
 
     Attributes:
         settings, origins: effective settings and where each came from.
         store, lake, engine: the database, the Delta lake, Ibis over both.
-        intake, profiles, consents, people: what comes in, and whom it is about.
+        intake, letters, profiles, consents, people: what comes in or is refused, and whom it is about.
         catalogue, decisions, outcomes, learner, decider, explainer: the loop.
         keys, users, audit, retention: access, proof, and what is not kept.
         background: what runs in threads of its own: folder, learner, drainer, refresher.
@@ -321,17 +334,20 @@ class Workspace:
 
     def _wire_intake(self) -> None:
         collect = self.settings.collect
+        plan = load_plan(self.root / collect.plan, collect.plan_mode) if collect.plan else Plan(mode=collect.plan_mode)
+        self._terms = Terms(
+            plan=plan,
+            currency=self.settings.workspace.currency,
+            erased=self.people.erased,
+            bots=BotCheck(collect.bot_clicks_per_minute),
+            largest=LARGEST_EVENT,
+        )
+        self.letters = Letterbox(self.store, self._journals.events, self._terms, self.audit, self.clock)
         self.intake = Intake(
             store=self.store,
             journal=self._journals.events,
             profiles=self.profiles,
-            terms=Terms(
-                plan=Plan(),
-                currency=self.settings.workspace.currency,
-                erased=self.people.erased,
-                bots=BotCheck(collect.bot_clicks_per_minute),
-                largest=LARGEST_EVENT,
-            ),
+            terms=self._terms,
             backlog=collect.backlog_events,
             refusals=self.root / "imports",
             drain=self.drain,
@@ -340,6 +356,8 @@ class Workspace:
         )
 
     def _fold_features(self, leaf: Leaf, event: Event) -> None:
+        if event.set_aside:
+            return
         self.features.fold(leaf.features, event)
         self.purchases.fold(leaf.features, event)
 
@@ -347,6 +365,8 @@ class Workspace:
         return self.purchases.merge(self.features.merge(states), states)
 
     def _fold_outcome(self, leaf: Leaf, event: Event) -> None:
+        if event.set_aside:
+            return
         self.outcomes.join(event)
         self.stock.fold(event)
 
@@ -439,7 +459,7 @@ class Workspace:
 
     # collect
 
-    def receive(self, body: bytes, kind: str, source: Source, *, gpc: bool = False) -> Ticket[Any]:
+    def receive(self, body: bytes, kind: str, source: Source, *, gpc: bool = False) -> Ticket[Any] | Tickets:
         """Take a request of the tracking API; its events are stored when the ticket is done.
 
         Args:
@@ -459,8 +479,16 @@ class Workspace:
         return self.intake.receive_events(events, lasting=lasting)
 
     def dead_letters(self) -> int:
-        """How many events were refused."""
-        return self.intake.dead_letters()
+        """How many events were refused and wait to be corrected or discarded; see `letters`."""
+        return self.letters.waiting()
+
+    def plan(self) -> list[PlannedEvent]:
+        """The tracking plan that events are checked by, the shop's own events first."""
+        return describe(self._terms.plan)
+
+    def violations(self) -> list[Violation]:
+        """How often events contradict the tracking plan, by event and reason, most often first."""
+        return count_violations(self.engine, self.store)
 
     def import_file(
         self, file: str | Path, mapping: str | Path, *, dry_run: bool = False, progress: Progress | None = None
@@ -598,7 +626,8 @@ class Workspace:
         from vitrina.understand.next_order import NextOrder
 
         start, end = instant_of(since), None if until is None else instant_of(until)
-        settings = msgspec.structs.replace(self.settings, storage=config.Storage())
+        collect = msgspec.structs.replace(self.settings.collect, plan="")  # its file isn't there, and nothing comes in
+        settings = msgspec.structs.replace(self.settings, storage=config.Storage(), collect=collect)
         clock = SimulatedClock(0)
         with (
             tempfile.TemporaryDirectory(prefix="vitrina-replay-") as folder,

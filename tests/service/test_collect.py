@@ -187,6 +187,7 @@ def test_a_full_queue_is_429_with_retry_after(running: Running, shop: httpx.Clie
     assert answers[0].status_code == 200
     assert refused.status_code == 429, refused.text
     assert int(refused.headers["retry-after"]) >= 1
+    assert refused.headers["access-control-expose-headers"] == "retry-after"
     assert shop.post("/v1/track", json=track(7001)).status_code == 200
 
 
@@ -197,7 +198,71 @@ def test_a_page_of_another_site_may_ask(running: Running) -> None:
         )
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert "authorization" in answer.headers["access-control-allow-headers"]
+    allowed = answer.headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "content-type", "content-encoding", "x-retry-count"} <= set(allowed)
+
+
+@pytest.mark.parametrize("proxied", [None, "https"])
+def test_a_page_learns_where_to_send(running: Running, proxied: str | None) -> None:
+    """The settings that Segment's browser client loads first: one destination, this server, no reports on itself."""
+    headers = {} if proxied is None else {"x-forwarded-proto": proxied}
+    with running.client() as browser:
+        answer = browser.get(f"/v1/projects/{running.write_key}/settings", headers=headers)
+    assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == "*"
+    here = {"apiHost": f"{running.address.removeprefix('http://')}/v1", "protocol": proxied or "http"}
+    assert answer.json()["integrations"] == {"Segment.io": {"apiKey": running.write_key, **here}}
+    assert answer.json()["metrics"]["sampleRate"] == 0
+
+
+def test_settings_are_for_write_keys_only(running: Running) -> None:
+    revoked = running.workspace.keys.create("write")
+    running.workspace.keys.revoke(revoked)
+    with running.client() as browser:
+        for key in ("vw_nothing", running.secret_key, revoked):
+            answer = browser.get(f"/v1/projects/{key}/settings")
+            assert (answer.status_code, answer.json()["code"]) == (404, "key.unknown")
+            assert answer.headers["access-control-allow-origin"] == "*"
+            assert "apiHost" not in answer.text
+
+
+def test_reports_of_the_browser_client_are_taken_and_kept_nowhere(running: Running) -> None:
+    before, letters = stored(running), len(dead(running))
+    with running.client() as browser:
+        for body in (b'{"series": []}', b"", b"no JSON"):
+            assert browser.post("/v1/m", content=body, headers={"content-type": "text/plain"}).status_code == 200
+        assert browser.post("/v1/m", content=b"x" * 200_000).status_code == 413
+    assert (stored(running), len(dead(running))) == (before, letters)
+
+
+CONSENT_CALLS = {
+    "track": {"event": "Product Viewed"},
+    "identify": {"traits": {}},
+    "page": {"name": "home"},
+    "screen": {"name": "home"},
+    "group": {"groupId": "club"},
+    "alias": {"previousId": "before"},
+}
+
+
+@pytest.mark.parametrize("kind", CONSENT_CALLS)
+@pytest.mark.parametrize("batched", [False, True], ids=["alone", "batch"])
+def test_every_call_may_carry_consent_and_its_withdrawal(
+    running: Running, shop: httpx.Client, kind: str, *, batched: bool
+) -> None:
+    """Once on the call itself, once said by the batch for all of its calls."""
+    user = f"consent-{kind}-{batched}"
+    for number, granted in enumerate((True, False)):
+        context = {"consent": {"categoryPreferences": {"personalisation": granted}}}
+        call = {"userId": user, "messageId": f"{user}-{number}", **CONSENT_CALLS[kind]}
+        if batched:
+            answer = shop.post("/v1/batch", json={"batch": [{"type": kind, **call}], "context": context})
+        else:
+            answer = shop.post(f"/v1/{kind}", json={**call, "context": context})
+        assert answer.status_code == 200
+        until = time.monotonic() + 10
+        while [r.granted for r in running.workspace.consents.of([f"u:{user}"])] != [True, False][: number + 1]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 def test_another_method_is_405(shop: httpx.Client) -> None:

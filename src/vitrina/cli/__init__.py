@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 import vitrina
-from vitrina.cli import data, demo, keys, loop, project, serve, users
+from vitrina.cli import data, dead_letters, demo, keys, loop, plan, project, serve, users
 from vitrina.cli.failure import report
 
 __all__ = ["app", "hoist", "main", "run"]
@@ -37,6 +37,20 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "keys": (
         "Keys that programs sign in with.",
         {"create": keys.create, "list": keys.list_keys, "revoke": keys.revoke, "identity": keys.identity},
+    ),
+    "dead-letters": (
+        "Calls that were refused: look, correct, replay, put away.",
+        {
+            "list": dead_letters.list_letters,
+            "show": dead_letters.show_letter,
+            "replay": dead_letters.replay,
+            "discard": dead_letters.discard,
+            "restore": dead_letters.restore,
+        },
+    ),
+    "plan": (
+        "The tracking plan, and how events contradict it.",
+        {"show": plan.show_plan, "check": plan.check_plan, "violations": plan.violations},
     ),
     "users": (
         "People who sign in to the console.",

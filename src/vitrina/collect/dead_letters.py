@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from vitrina.collect.tables import dead_letter
+from vitrina.core.access import Source
 from vitrina.core.clock import Micros
 
-__all__ = ["CODES", "DeadLetter", "delete_letters", "letter", "store_letters"]
+if TYPE_CHECKING:
+    from vitrina.collect.segment_api import Delivery
+
+__all__ = ["CODES", "DeadLetter", "delete_letters", "letter", "letter_rows", "plain_text", "store_letters"]
 
 _BODY = 65_536
+_MOST = 8_000_000
+_LONGEST = 255
+_ASKED = 500
 
 CODES: dict[str, tuple[str, str]] = {
     "event.type": (
@@ -57,6 +66,12 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "plan.type": ("a property has another type than the tracking plan gives it", "Send the type that the plan names."),
     "plan.version": ("the tracking plan has no such version of this event", "Name a version that the plan holds."),
+    "plan.missing": ("a property that the tracking plan requires is not there", "Send it, or make it optional."),
+    "plan.unplanned": (
+        "the tracking plan gives this event no such property",
+        "Leave the property out, or add it to the plan.",
+    ),
+    "plan.event": ("the tracking plan doesn't know this event", "Correct its name, or add it to the plan."),
     "money.negative": (
         "an amount is negative",
         "Send amounts of orders and refunds as positive numbers; take money back with Order Refunded.",
@@ -111,26 +126,93 @@ def letter(
     )
 
 
-def store_letters(connection: Connection, letters: Sequence[DeadLetter], source: str, now: Micros) -> None:
-    """Write dead letters in the caller's transaction."""
-    if letters:
-        connection.execute(
-            dead_letter.insert(),
-            [
-                {
-                    "at": now,
-                    "source": source,
-                    "code": letter.code,
-                    "place": letter.where,
-                    "cause": letter.cause,
-                    "cure": letter.cure,
-                    "subject": letter.subject,
-                    "message_id": letter.message_id,
-                    "body": letter.body,
-                }
-                for letter in letters
-            ],
+def letter_rows(
+    letters: Sequence[DeadLetter], delivery: Delivery, source: Source, now: Micros, *, gpc: bool = False
+) -> list[dict[str, Any]]:
+    """Rows of the table `dead_letter`, each complete enough to be replayed alone.
+
+    What the batch said for all of its calls (context, `sentAt`, Global Privacy Control) is put into each body, a call's
+    own words first; a delivery may blow up that way to `_MOST` bytes, beyond which bodies are kept as they came.
+
+    Args:
+        letters: what was refused.
+        delivery: what it came in.
+        source: whose key it came by.
+        now: when it was refused, microseconds UTC.
+        gpc: the request carried Global Privacy Control.
+    """
+    rows: list[dict[str, Any]] = []
+    room = _MOST
+    for letter in letters:
+        body, event = _complete(letter.body, delivery, gpc, room)
+        room -= len(body)
+        rows.append(
+            {
+                "at": now,
+                "source": source.name,
+                "trusted": source.trusted,
+                "code": letter.code,
+                "place": letter.where,
+                "cause": letter.cause,
+                "cure": letter.cure,
+                "subject": letter.subject,
+                "message_id": letter.message_id,
+                "event": event,
+                "body": body,
+            }
         )
+    return rows
+
+
+def _complete(body: bytes, delivery: Delivery, gpc: bool, room: int) -> tuple[bytes, str]:
+    """The body of a call with what its batch said for all, and what the call is about."""
+    try:
+        call: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return body, ""
+    if not isinstance(call, dict):
+        return body, ""
+    stated = cast("dict[str, Any]", call)
+    name = next((stated[key] for key in ("event", "type") if isinstance(stated.get(key), str)), "")
+    own = stated.get("context")
+    if own is None or isinstance(own, dict):
+        context = {**(delivery.context or {}), **cast("dict[str, Any]", own or {})}
+        if gpc:
+            context["globalPrivacyControl"] = True
+        if context:
+            stated["context"] = context
+    if delivery.sent_at is not None:
+        stated.setdefault("sentAt", delivery.sent_at.isoformat())
+    whole = json.dumps(stated).encode()
+    return (whole if len(whole) <= min(_BODY, room) else body), plain_text(name)[:_LONGEST]
+
+
+def plain_text(text: str) -> str:
+    """Text that every database and terminal takes: halves of surrogate pairs and NUL are made visible."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def store_letters(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write dead letters (see `letter_rows`) in the caller's transaction; one that a sender repeats is kept once."""
+    kept = _kept(connection, {row["message_id"] for row in rows} - {None})
+    fresh: list[dict[str, Any]] = []
+    for row in rows:
+        key = row["message_id"], row["code"], row["source"]
+        if row["message_id"] is None or key not in kept:
+            kept.add(key)
+            fresh.append(row)
+    if fresh:
+        connection.execute(dead_letter.insert(), fresh)
+
+
+def _kept(connection: Connection, message_ids: set[str]) -> set[tuple[str, str, str]]:
+    """Which of these messages have a letter, by what makes a letter the same."""
+    columns, names = (dead_letter.c.message_id, dead_letter.c.code, dead_letter.c.source), sorted(message_ids)
+    found: set[tuple[str, str, str]] = set()
+    for start in range(0, len(names), _ASKED):
+        query = select(*columns).where(dead_letter.c.message_id.in_(names[start : start + _ASKED]))
+        found.update((row.message_id, row.code, row.source) for row in connection.execute(query))
+    return found
 
 
 def delete_letters(connection: Connection, before: Micros) -> int:

@@ -5,6 +5,7 @@ Pure: nothing is stored here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -166,12 +167,12 @@ def _row(
     if kind == "track":
         name = _name(message.event)
         properties = message.properties or _NONE
-        lifted = _checked(name, properties, context, terms) if properties else ()
+        lifted, broken = _checked(name, properties, context, terms) if properties or terms.plan.picky else ((), None)
     elif kind is None:
         raise _Refused("event.unknown_type", "type", "no type is given")
     else:
         name = (message.name or "")[:_LONGEST]
-        properties, lifted = _other_properties(message), ()
+        properties, lifted, broken = _other_properties(message), (), None
     event = Event(  # more than 15 keywords would be packed into a dict first, which costs as much again
         message_id=_message_id(message, place, now),
         type=kind,
@@ -189,6 +190,9 @@ def _row(
     )
     for field, value in lifted:
         force_setattr(event, field, value)  # nobody else has seen it yet
+    if broken is not None:
+        force_setattr(event, "violation", broken.violation)
+        force_setattr(event, "quarantined", broken.mode == "quarantine")
     subject = f"u:{user}" if user is not None else f"a:{anonymous}"
     bots = terms.bots
     if bots is not None and not source.trusted and bots.suspects(name, subject, context, now):
@@ -304,23 +308,39 @@ def _name(event: str | None) -> str:
     return event
 
 
-def _checked(name: str, properties: dict[str, Any], context: dict[str, Any], terms: Terms) -> Lifted:
-    """What is lifted out of the properties, once the plan has nothing against them."""
+class _Broken(msgspec.Struct, frozen=True):
+    """How a call that is stored contradicts the plan, as it stands on the event, and what becomes of it."""
+
+    violation: str
+    mode: str
+
+
+_ITSELF = {"plan.version": "context.protocols.event_version", "plan.event": "event"}
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def _checked(
+    name: str, properties: dict[str, Any], context: dict[str, Any], terms: Terms
+) -> tuple[Lifted, _Broken | None]:
+    """What is lifted out of the properties, and how they contradict the plan where it lets that pass."""
     version = None
     protocols: object = context.get("protocols")
     if isinstance(protocols, dict):
         stated: object = cast("dict[str, object]", protocols).get("event_version")
         version = stated if isinstance(stated, int) else None
     problem = terms.plan.check(name, properties, version)
+    broken = None
     if problem is not None:
-        if not problem.path:
-            raise _Refused(
-                "plan.version", "context.protocols.event_version", f"expected {problem.expected}, found {problem.found}"
-            )
-        raise _Refused("plan.type", f"properties.{problem.path}", f"expected {problem.expected}, found {problem.found}")
+        mode = terms.plan.mode_of(name, version)
+        where = f"properties.{problem.path}" if problem.path else _ITSELF[problem.code]
+        if mode == "block":
+            raise _Refused(problem.code, where, f"expected {problem.expected}, found {problem.found}")
+        broken = _Broken(f"{problem.code} {_INDEX.sub('[]', where)}", mode)
     try:
-        return lift(name, properties, terms.currency)
+        return lift(name, properties, terms.currency), broken
     except MoneyFlaw as flaw:
+        if broken is not None and broken.mode == "quarantine":
+            return (), broken  # it counts nowhere, so amounts that can't be read do no harm
         raise _Refused(flaw.code, f"properties.{flaw.where}", flaw.detail) from None
 
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
-
-from vitrina.collect.dead_letters import store_letters
+from vitrina.collect.dead_letters import letter_rows, store_letters
 from vitrina.collect.identifiers import erasure_key
 from vitrina.collect.importers import ImportReport, import_file
 from vitrina.collect.ingest import Terms, accept, event_row
@@ -16,7 +14,6 @@ from vitrina.collect.mapping import load_mapping
 from vitrina.collect.products import write_products
 from vitrina.collect.profiles import ProfileBook
 from vitrina.collect.segment_api import read
-from vitrina.collect.tables import dead_letter
 from vitrina.core.access import Source
 from vitrina.core.clock import Clock
 from vitrina.core.errors import OverloadedError
@@ -25,7 +22,7 @@ from vitrina.govern.audit import Audit
 from vitrina.storage.journal import Journal
 from vitrina.storage.lake import READER
 from vitrina.storage.store import Store
-from vitrina.storage.ticket import Ticket
+from vitrina.storage.ticket import Ticket, Tickets
 
 __all__ = ["Intake", "Progress"]
 
@@ -71,7 +68,7 @@ class Intake:
         self._audit = audit
         self._clock = clock
 
-    def receive(self, body: bytes, kind: str, source: Source, *, gpc: bool = False) -> Ticket[Any]:
+    def receive(self, body: bytes, kind: str, source: Source, *, gpc: bool = False) -> Ticket[Any] | Tickets:
         """Take a request of the tracking API; its events are stored when the ticket is done.
 
         Args:
@@ -87,22 +84,18 @@ class Intake:
         if self._profiles.backlog > self._backlog:
             raise OverloadedError("Too many events wait to be folded.", code="collect.backlog")
         now = self._clock.now()
-        accepted = accept(read(body, kind), source, now, self._terms, gpc=gpc)
-        dead = accepted.dead
-        letters = self._store.writer.call(lambda c: store_letters(c, dead, source.name, now)) if dead else None
-        if not accepted.rows:
-            return letters or Ticket.of(None)
-        return self._store.writer.append(self._journal, accepted.rows)
+        delivery = read(body, kind)
+        accepted = accept(delivery, source, now, self._terms, gpc=gpc)
+        events = self._store.writer.append(self._journal, accepted.rows) if accepted.rows else Ticket.of(None)
+        if not accepted.dead:
+            return events
+        dead = letter_rows(accepted.dead, delivery, source, now, gpc=gpc)
+        return Tickets(events, self._store.writer.call(lambda c: store_letters(c, dead)))
 
     def receive_events(self, events: Sequence[Event], *, lasting: bool = False) -> list[bool]:
         """Store events that are read already; for each whether it was new. `lasting` ids are remembered for ever."""
         rows = [event_row(event) for event in events]
         return [seq is not None for seq in self._store.writer.append(self._journal, rows, lasting=lasting).result()]
-
-    def dead_letters(self) -> int:
-        """How many events were refused."""
-        with self._store.read() as connection:
-            return connection.execute(select(func.count()).select_from(dead_letter)).scalar_one()
 
     def import_file(
         self, file: Path, mapping: Path, *, dry_run: bool = False, progress: Progress | None = None

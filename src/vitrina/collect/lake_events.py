@@ -56,6 +56,7 @@ EVENT_SCHEMA: Any = pa.schema(
         ("properties", pa.string()),
         ("traits", pa.string()),
         ("context", pa.string()),
+        ("violation", pa.string()),
     ]
 )
 """What `to_arrow` gives; the stream adds the partition columns `month` and `bucket`."""
@@ -90,6 +91,7 @@ class _Stored(msgspec.Struct, gc=False, kw_only=True):
     properties: msgspec.Raw = _EMPTY
     traits: msgspec.Raw = _EMPTY
     context: msgspec.Raw = _EMPTY
+    violation: str = ""
 
 
 _decode: Callable[[bytes], _Stored] = msgspec.json.Decoder(_Stored).decode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, false, text
 from sqlalchemy.dialects import sqlite
 
 from vitrina.storage.declared import declare, declare_lake
@@ -119,13 +119,18 @@ dead_letter = declare(
     Column("number", _NUMBER, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False, index=True),
     Column("source", String, nullable=False),
+    Column("trusted", Boolean, nullable=False, server_default=false()),
     Column("code", String(40), nullable=False),
     Column("place", String, nullable=False),
     Column("cause", String, nullable=False),
     Column("cure", String, nullable=False),
     Column("subject", String, nullable=True, index=True),
-    Column("message_id", String, nullable=True),
+    Column("message_id", String, nullable=True, index=True),
+    Column("event", String, nullable=False, server_default=text("''")),
     Column("body", LargeBinary, nullable=False),
+    Column("status", String(16), nullable=False, server_default="waiting"),
+    Column("changed_at", BigInteger, nullable=True),
+    Column("changed_by", String(200), nullable=True),
     subject="subject",
     purpose="essential",
     retention="30 days",
@@ -135,13 +140,18 @@ dead_letter = declare(
         "number": "order of arrival",
         "at": "when it was refused, microseconds UTC",
         "source": "key it came by",
+        "trusted": "that key is trusted with money",
         "code": "stable code of the cause",
         "place": "where the fault is, such as batch[3].properties.price",
         "cause": "what is wrong",
         "cure": "what to do",
         "subject": "subject key of the person, where the event names one",
         "message_id": "the sender's id of the event",
-        "body": "the event as read (JSON)",
+        "event": "name of the event, or the type of the call",
+        "body": "the event as read, with what its batch said for all (JSON)",
+        "status": "waiting | replayed | discarded",
+        "changed_at": "when it was replayed or discarded, microseconds UTC",
+        "changed_by": "key or user that did it",
     },
 )
 
@@ -178,7 +188,7 @@ EVENT_COLUMNS: dict[str, str] = {
     "source": "key or import it came from",
     "trusted": "its money counts",
     "backfilled": "it came from an import of history",
-    "quarantined": "the bot check suspects it: counted, never taught",
+    "quarantined": "the bot check suspects it (counted, never taught), or the plan set it aside (neither)",
     "order_id": "order",
     "product_id": "product",
     "category": "category",
@@ -191,6 +201,7 @@ EVENT_COLUMNS: dict[str, str] = {
     "properties": "properties as sent (JSON)",
     "traits": "traits as sent (JSON)",
     "context": "context as sent (JSON)",
+    "violation": "how it contradicts the tracking plan, as code and place; empty when it does not",
     "month": "partition: year and month it happened, such as 202605",
     "bucket": "partition: hash of the subject key, 0 to 15",
 }

@@ -1,7 +1,8 @@
 """The tracking plan: which properties an event has, and of which type, by event name and version.
 
-Built in are the events of Segment's e-commerce specification (version 2) and e-mail specification. The plan observes:
-events and properties that it doesn't know pass, a known property of another type makes the event a dead letter.
+Built in are the events of Segment's e-commerce specification (version 2) and e-mail specification; a plan file adds
+those of the shop, with required properties, closed lists of properties, and what becomes of an event that contradicts
+the plan. Events and properties that the plan doesn't know pass, unless it says otherwise.
 
 Source: Segment, "Spec: V2 Ecommerce Events" and "Spec: Email Events".
 """
@@ -12,13 +13,20 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from vitrina.core.errors import UserError
 
-__all__ = ["BUILT_IN", "EventSchema", "Plan", "Problem", "Property", "load_plan"]
+__all__ = ["BUILT_IN", "MODES", "EventSchema", "Plan", "PlannedEvent", "Problem", "Property", "describe", "load_plan"]
+
+MODES: dict[str, str] = {
+    "observe": "it is stored and counts; the violation is counted",
+    "quarantine": "it is stored and shown, and neither teaches nor counts",
+    "block": "it becomes a dead letter",
+}
+"""What becomes of an event that contradicts the plan."""
 
 
 class Property(msgspec.Struct, frozen=True):
@@ -37,21 +45,41 @@ class Property(msgspec.Struct, frozen=True):
 
 
 class EventSchema(msgspec.Struct, frozen=True):
-    """One version of one event."""
+    """One version of one event.
+
+    Attributes:
+        event: its name.
+        properties: those that have a type.
+        required: names of properties that must be there and not null.
+        closed: properties that are not named contradict the plan.
+        mode: one of `MODES`, or "" for that of the plan.
+        group: e-commerce | e-mail | own.
+    """
 
     event: str
     properties: tuple[Property, ...]
     description: str = ""
     version: int = 1
     group: str = "own"
+    required: tuple[str, ...] = ()
+    closed: bool = False
+    mode: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A property that contradicts the plan: its path below `properties`, what was expected, what was found."""
+    """What contradicts the plan.
+
+    Attributes:
+        path: of the property, below `properties`; "" when the event itself or its version is meant.
+        expected, found: in words.
+        code: plan.type | plan.version | plan.missing (a required property) | plan.unplanned (a property of a closed
+            event) | plan.event (an event that the plan doesn't know).
+    """
 
     path: str
     expected: str
     found: str
+    code: str = "plan.type"
 
 
 def _is_id(value: Any) -> bool:
@@ -232,16 +260,20 @@ BUILT_IN: tuple[EventSchema, ...] = tuple(
 
 
 class _Compiled:
-    """One schema made ready: property → (types that pass at once, full check, kind)."""
+    """One schema made ready: property → kind, and the types that pass at once; `strict`: names alone can be wrong."""
 
-    __slots__ = ("fast", "kinds")
+    __slots__ = ("closed", "fast", "kinds", "mode", "required", "strict")
 
-    def __init__(self, properties: Iterable[Property]) -> None:
-        self.kinds = {p.name: p.kind for p in properties}
-        self.fast = {p.name: _KINDS[p.kind][1] for p in properties}
+    def __init__(self, schema: EventSchema) -> None:
+        self.kinds = {p.name: p.kind for p in schema.properties}
+        self.fast = {p.name: _KINDS[p.kind][1] for p in schema.properties}
+        self.required = schema.required
+        self.closed = schema.closed
+        self.strict = schema.closed or bool(schema.required)
+        self.mode = schema.mode
 
 
-_LINE = _Compiled(_PRODUCT)
+_LINE = _Compiled(EventSchema("", _PRODUCT))
 
 
 class Plan:
@@ -249,24 +281,30 @@ class Plan:
 
     Args:
         schemas: at most one for each event and version.
+        mode: what becomes of an event that contradicts its schema, where that doesn't say (one of `MODES`).
+        unknown: what becomes of a track call whose event is in no schema: one of `MODES`, or "pass".
+
+    Attributes:
+        picky: events without any property have to be checked too.
     """
 
-    def __init__(self, schemas: Iterable[EventSchema] = BUILT_IN) -> None:
+    def __init__(
+        self, schemas: Iterable[EventSchema] = BUILT_IN, *, mode: str = "block", unknown: str = "pass"
+    ) -> None:
+        self.mode = mode
+        self.unknown = unknown
         self.schemas: dict[tuple[str, int], EventSchema] = {}
         for schema in schemas:
             key = (schema.event, schema.version)
             if key in self.schemas:
-                raise UserError(
-                    f"{schema.event} version {schema.version} is in the plan twice.",
-                    code="plan.twice",
-                    cure="Keep one of them.",
-                )
+                raise _twice(schema)
             self.schemas[key] = schema
-        self._compiled = {key: _Compiled(schema.properties) for key, schema in self.schemas.items()}
+        self._compiled = {key: _Compiled(schema) for key, schema in self.schemas.items()}
         self._versions: dict[str, dict[int, _Compiled]] = {}
         for (event, version), compiled in self._compiled.items():
             self._versions.setdefault(event, {})[version] = compiled
         self._latest = {event: versions[max(versions)] for event, versions in self._versions.items()}
+        self.picky = unknown != "pass" or any(compiled.strict for compiled in self._compiled.values())
 
     def knows(self, event: str) -> bool:
         """The plan holds this event in some version."""
@@ -277,18 +315,22 @@ class Plan:
         return sorted(self._versions.get(event, ()))
 
     def check(self, event: str, properties: Mapping[str, Any], version: int | None = None) -> Problem | None:
-        """The first property that contradicts the plan, or None; an event that it doesn't know has none.
+        """The first thing that contradicts the plan, or None.
 
         `version` None means the latest. A version that the plan doesn't hold is a problem with the path "".
         """
         compiled = self._latest.get(event)
         if compiled is None:
-            return None
+            return None if self.unknown == "pass" else Problem("", "an event of the plan", f"{event!r}", "plan.event")
         if version is not None:
             held = self._versions[event]
             if version not in held:
-                return Problem("", f"one of {sorted(held)}", str(version))
+                return Problem("", f"one of {sorted(held)}", str(version), "plan.version")
             compiled = held[version]
+        if compiled.strict:
+            problem = _names(compiled, properties)
+            if problem is not None:
+                return problem
         fast = compiled.fast.get
         for name, value in properties.items():
             types = fast(name)
@@ -297,6 +339,26 @@ class Plan:
                 if problem is not None:
                     return problem
         return None
+
+    def mode_of(self, event: str, version: int | None = None) -> str:
+        """What becomes of an event that contradicts the plan: observe | quarantine | block."""
+        held = self._versions.get(event)
+        if held is None:
+            return self.mode if self.unknown == "pass" else self.unknown
+        compiled = self._latest[event] if version is None else held.get(version, self._latest[event])
+        return compiled.mode or self.mode
+
+
+def _names(compiled: _Compiled, properties: Mapping[str, Any]) -> Problem | None:
+    """A required property that isn't there, or one that a closed event doesn't have."""
+    for name in compiled.required:
+        if properties.get(name) is None:
+            return Problem(name, "a value", "nothing", "plan.missing")
+    if compiled.closed:
+        for name in properties:
+            if name not in compiled.kinds:
+                return Problem(name[:100], f"one of {', '.join(compiled.kinds)}", "another property", "plan.unplanned")
+    return None
 
 
 def _slow(compiled: _Compiled, name: str, value: object, path: str) -> Problem | None:
@@ -327,14 +389,53 @@ def _name(value: object) -> str:
     return f"{value!r}"[:60]
 
 
-def load_plan(path: Path) -> Plan:
+class PlannedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of an event as a list shows it; `mode` is what becomes of events that contradict it."""
+
+    event: str
+    version: int
+    group: str
+    mode: str
+    closed: bool
+    required: tuple[str, ...]
+    properties: dict[str, str]
+
+
+def describe(plan: Plan) -> list[PlannedEvent]:
+    """Every event of a plan, the shop's own ones first."""
+    schemas = sorted(plan.schemas.values(), key=lambda schema: schema.group != "own")
+    return [
+        PlannedEvent(
+            event=schema.event,
+            version=schema.version,
+            group=schema.group,
+            mode=schema.mode or plan.mode,
+            closed=schema.closed,
+            required=schema.required,
+            properties={field.name: field.kind for field in schema.properties},
+        )
+        for schema in schemas
+    ]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    event: list[Any] = []
+    unknown_events: Literal["pass", "observe", "quarantine", "block"] = "pass"
+
+
+def load_plan(path: Path, mode: str = "block") -> Plan:
     """The built-in events and those of a plan file; its event replaces a built-in one of the same name and version.
 
-    The file is TOML: `[[event]]` tables with `name`, `version` (default 1), `description`, and a table `properties` of
-    name → kind.
+    The file is TOML: `[[event]]` tables with `name`, `version` (default 1), `description`, `mode`, `closed`, a list
+    `required`, and a table `properties` of name → kind. `unknown_events` says what becomes of other events.
+
+    Args:
+        path: the file.
+        mode: of the events that say none (one of `MODES`).
 
     Raises:
-        UserError: it isn't TOML, an event has no name, or a kind is unknown; says where.
+        UserError: it can't be read or isn't TOML, an event has no name, or a kind, mode or required property is
+            unknown; says where.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -343,20 +444,33 @@ def load_plan(path: Path) -> Plan:
             f"the tracking plan can't be read: {error}.",
             code="plan.unreadable",
             where=str(path),
-            cure="Correct the file.",
+            cure="Correct the file, or name another one in collect.plan (the mode stands in collect.plan_mode).",
+        ) from None
+    try:
+        read = msgspec.convert(table, _File)
+    except msgspec.ValidationError as error:
+        raise UserError(
+            f"{error}.", code="plan.invalid", where=str(path), cure="A plan holds unknown_events and [[event]] tables."
         ) from None
     schemas = {(s.event, s.version): s for s in BUILT_IN}
-    events: object = table.get("event", [])
-    for i, entry in enumerate(cast("list[object]", events) if isinstance(events, list) else [events]):
+    stated: set[tuple[str, int]] = set()
+    for i, entry in enumerate(read.event):
         schema = _schema(entry, f"{path}: event[{i}]")
-        schemas[schema.event, schema.version] = schema
-    return Plan(schemas.values())
+        key = (schema.event, schema.version)
+        if key in stated:
+            raise _twice(schema, f"{path}: event[{i}]")
+        stated.add(key)
+        schemas[key] = schema
+    return Plan(schemas.values(), mode=mode, unknown=read.unknown_events)
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     version: int = 1
     description: str = ""
+    mode: Literal["", "observe", "quarantine", "block"] = ""
+    closed: bool = False
+    required: list[str] = []
     properties: dict[str, str] = {}
 
 
@@ -373,5 +487,31 @@ def _schema(entry: object, where: str) -> EventSchema:
                 where=f"{where}.properties.{name}",
                 cure=f"Use one of {', '.join(_KINDS)}.",
             )
+    untyped = [name for name in read.required if name not in read.properties]
+    if untyped:
+        raise UserError(
+            f"{untyped[0]!r} is required but not among the properties.",
+            code="plan.invalid",
+            where=f"{where}.required",
+            cure="Add it to properties with its kind.",
+        )
     own = tuple(Property(name, kind) for name, kind in read.properties.items())
-    return EventSchema(read.name, (*own, *OUTCOME_PROPERTIES), read.description, read.version, "own")
+    return EventSchema(
+        read.name,
+        (*own, *(field for field in OUTCOME_PROPERTIES if field.name not in read.properties)),
+        read.description,
+        read.version,
+        "own",
+        tuple(read.required),
+        read.closed,
+        read.mode,
+    )
+
+
+def _twice(schema: EventSchema, where: str = "") -> UserError:
+    return UserError(
+        f"{schema.event} version {schema.version} is in the plan twice.",
+        code="plan.twice",
+        where=where,
+        cure="Keep one of them.",
+    )

@@ -54,7 +54,18 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Collect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What comes in."""
 
-    plan: Annotated[str, _doc("Tracking plan mode: observe lets unknown events pass.", pattern="^observe$")] = "observe"
+    plan: Annotated[
+        str, _doc("File of your own tracking plan, beside the built-in events; relative to the workspace.")
+    ] = ""
+    plan_mode: Annotated[
+        str,
+        _doc(
+            "What becomes of an event that contradicts the tracking plan: observe stores and counts it, quarantine "
+            "stores it so that it neither teaches nor counts, block makes it a dead letter. The plan may say otherwise "
+            "by event.",
+            pattern="^(observe|quarantine|block)$",
+        ),
+    ] = "block"
     waiting_events: Annotated[int, _doc("Events waiting to be stored above which 429 is answered.", ge=1)] = 20_000
     waiting_bytes: Annotated[int, _doc("Bytes waiting to be stored above which 429 is answered.", ge=1)] = 16_000_000
     backlog_events: Annotated[int, _doc("Stored events waiting to be folded above which 429 is answered.", ge=1)] = (

@@ -45,7 +45,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
         revenue: price paid, minor units, or None.
         products: lines of an order.
         properties, traits, context: what the sender wrote, as read.
-        quarantined: set by the bot check: counted, never taught.
+        quarantined: set by the bot check (counted, never taught) or by the tracking plan (neither; see `set_aside`).
+        violation: how it contradicts the tracking plan, as `code place`, or "".
     """
 
     message_id: str
@@ -72,8 +73,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     quarantined: bool = False
+    violation: str = ""
 
     @property
     def subject(self) -> str:
         """The leaf identifier that this event belongs to (see `vitrina.core.ids.subject_key`)."""
         return subject_key(self.user_id, self.anonymous_id)
+
+    @property
+    def set_aside(self) -> bool:
+        """The tracking plan quarantined it: it is stored and shown, and neither teaches nor counts."""
+        return self.quarantined and self.violation != ""

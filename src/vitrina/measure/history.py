@@ -37,6 +37,7 @@ def _events(batch: Any) -> Iterator[Event]:
     columns |= {name: instants(batch.column(name)).tolist() for name in _INSTANTS}
     columns |= {name: [_decode(text) for text in batch.column(name).to_pylist()] for name in _OBJECTS}
     columns["products"] = _products(batch.column("products"))
+    columns["violation"] = [text or "" for text in batch.column("violation").to_pylist()]
     for values in zip(*columns.values(), strict=True):
         yield Event(**dict(zip(columns, values, strict=True)))
 

@@ -39,7 +39,7 @@ with asked as (
             'message ' || e.message_id
         ) as document
     from events e join read_out_rule r on r.name = e.name left join read_out_identity i on i.subject = e.subject
-    where e.trusted and e.subject <> '' and (e.currency is null or e.currency = '{currency}')
+    where e.trusted and not e.quarantined and e.subject <> '' and (e.currency is null or e.currency = '{currency}')
 ), single as (
     select name, document, any_value(sign) as sign, any_value(fixed) as fixed, min_by(person, seq) as person,
         min_by(occurred_at, seq) as occurred_at, min_by(value, seq) as value, min_by(products, seq) as products,

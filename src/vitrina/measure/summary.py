@@ -22,7 +22,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         products: product codes of every line and view; `a` and `A` are two.
         net_revenue: of orders less refunds and adjustments, decimal text in `currency`; other currencies are in
             `other_currencies`.
-        dead_letters: events that were refused.
+        dead_letters: events that were refused and wait to be corrected or discarded.
+        quarantined: events that the tracking plan set aside: among `events`, and in no other figure.
+        violations: stored events that contradict the tracking plan, those set aside included.
     """
 
     events: int
@@ -38,23 +40,27 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     decisions: int
     outcomes: int
     dead_letters: int
+    quarantined: int
+    violations: int
     other_currencies: dict[str, str] = {}
 
 
 _COUNTS = """
-select count(*) as events,
+select (select count(*) from events) as events, (select count(*) from events where violation <> '') as violations,
+    (select count(*) from events where violation <> '' and quarantined) as quarantined,
     count(distinct order_id) filter (where name = 'Order Completed') as orders,
     count(distinct order_id || '/' || message_id) filter (where name = 'Order Refunded') as refunds,
     count(distinct order_id) filter (where name = 'Order Adjusted') as adjustments,
     count(distinct order_id) filter (where name = 'Stock Written Off') as stock_moves,
     count(distinct user_id) as profiles_known
-from events
+from events where not (quarantined and coalesce(violation, '') <> '')
 """
 
 _PRODUCTS = """
+with counted as (select * from events where not (quarantined and coalesce(violation, '') <> ''))
 select count(distinct product) as products from (
-    select product_id as product from events where product_id is not null
-    union all select line.p.product_id from (select unnest(products) as p from events) line)
+    select product_id as product from counted where product_id is not null
+    union all select line.p.product_id from (select unnest(products) as p from counted) line)
 """
 
 _REVENUE = """
@@ -62,7 +68,8 @@ select coalesce(currency, '') as currency,
     sum(case when name = 'Order Refunded' then -abs(revenue) else revenue end)::bigint as revenue
 from (
     select name, currency, min_by(revenue, seq) as revenue from events
-    where trusted and revenue is not null and name in ('Order Completed', 'Order Refunded', 'Order Adjusted')
+    where trusted and not quarantined and revenue is not null
+        and name in ('Order Completed', 'Order Refunded', 'Order Adjusted')
     group by name, currency,
         coalesce(order_id || case when name = 'Order Completed' then '' else message_id end, message_id))
 group by 1

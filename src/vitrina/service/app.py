@@ -23,11 +23,11 @@ from vitrina.console.session import Attempts, Sessions
 from vitrina.core.clock import SECOND
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import VitrinaError
-from vitrina.service import catalogue, decisions, operations, people, problem, tag
+from vitrina.service import browser_settings, catalogue, dead_letters, decisions, operations, people, problem, tag
 from vitrina.service.decide import Decide
 from vitrina.service.door import Door
-from vitrina.service.hot import App, HotRoutes
-from vitrina.service.ingest import CALLS, Collect, Stored
+from vitrina.service.hot import ANYONE, App, HotRoutes
+from vitrina.service.ingest import CALLS, METRICS, Collect, Metrics, Stored
 from vitrina.service.openapi import CompleteDocument, HotOperation
 from vitrina.service.refusals import Refusals
 from vitrina.service.wire import DecideAnswer
@@ -53,6 +53,7 @@ def create_app(workspace: Workspace) -> HotRoutes:
     routes: dict[str, App] = {"/v1/decide": Decide(workspace, door)}
     for path, kind in CALLS.items():
         routes[path] = Collect(workspace, door, kind)
+    routes[METRICS] = Metrics()
     return HotRoutes(routes, _litestar(workspace, door, refusals))
 
 
@@ -81,7 +82,15 @@ def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
 def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
     sessions = Sessions(workspace.users.session_secret, workspace.clock)
     attempts = Attempts(workspace.clock)
-    resources = [*catalogue.HANDLERS, *people.HANDLERS, *decisions.HANDLERS, *operations.HANDLERS, *tag.HANDLERS]
+    resources = [
+        *browser_settings.HANDLERS,
+        *catalogue.HANDLERS,
+        *people.HANDLERS,
+        *decisions.HANDLERS,
+        *dead_letters.HANDLERS,
+        *operations.HANDLERS,
+        *tag.HANDLERS,
+    ]
     static = create_static_files_router(
         path="/static", directories=[_STATIC], cache_control=None, include_in_schema=False
     )
@@ -152,6 +161,8 @@ def _answer_error(
     document, headers = _problem_of(error)
     if document.status >= 500 and not isinstance(error, VitrinaError):
         _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    if request.url.path.startswith(browser_settings.PREFIX):
+        headers |= ANYONE
     if request.url.path.startswith(_API):
         return Response(
             msgspec.json.encode(document),

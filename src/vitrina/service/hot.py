@@ -15,19 +15,23 @@ import msgspec
 from vitrina.core.errors import VitrinaError
 from vitrina.service import problem
 
-__all__ = ["App", "HotRoutes", "answer", "answer_error", "answer_problem"]
+__all__ = ["ANYONE", "App", "HotRoutes", "answer", "answer_error", "answer_problem"]
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _LOG = logging.getLogger("vitrina.service")
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", problem.PROBLEM_TYPE.encode())
-_ANYONE = (b"access-control-allow-origin", b"*")
+ANYONE: dict[str, str] = {"access-control-allow-origin": "*", "access-control-expose-headers": "retry-after"}
+"""What lets pages of other sites read an answer, and when to try again; keys stand in headers, never in cookies."""
+
+_ANYONE = [(name.encode(), value.encode()) for name, value in ANYONE.items()]
 _NO_STORE = (b"cache-control", b"no-store")
 _PREFLIGHT = [
-    _ANYONE,
+    *_ANYONE,
     (b"access-control-allow-methods", b"POST, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
+    # Clients add headers of their own when they repeat a call (X-Retry-Count); * doesn't stand for authorization.
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, x-retry-count, *"),
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),
 ]
@@ -36,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 
 async def answer(send: Any, status: int, body: bytes) -> None:
     """A JSON answer."""
-    headers = [_JSON, (b"content-length", b"%d" % len(body)), _ANYONE, _NO_STORE]
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), *_ANYONE, _NO_STORE]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -44,7 +48,7 @@ async def answer(send: Any, status: int, body: bytes) -> None:
 async def answer_problem(send: Any, document: problem.Problem, extra: dict[str, str]) -> None:
     """A problem document; `extra` are more headers."""
     body = _encode(document)
-    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), _ANYONE, _NO_STORE]
+    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), *_ANYONE, _NO_STORE]
     headers += [(name.encode(), value.encode()) for name, value in extra.items()]
     if document.status == 401:
         headers.append((b"www-authenticate", b'Basic realm="vitrina"'))

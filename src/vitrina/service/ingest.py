@@ -14,7 +14,7 @@ from vitrina.service.door import Door
 from vitrina.service.hot import answer, answer_error
 from vitrina.workspace import Workspace
 
-__all__ = ["CALLS", "INFLATED_LIMIT", "WIRE_LIMIT", "Collect", "Stored"]
+__all__ = ["CALLS", "INFLATED_LIMIT", "METRICS", "WIRE_LIMIT", "Collect", "Metrics", "Stored"]
 
 WIRE_LIMIT = 500_000
 """Bytes of a body as sent."""
@@ -25,6 +25,11 @@ INFLATED_LIMIT = 4_000_000
 _KINDS = ("batch", "track", "identify", "page", "screen", "group", "alias")
 CALLS: dict[str, str] = {f"/v1/{kind}": kind for kind in _KINDS} | {f"/v1/{kind[0]}": kind for kind in _KINDS}
 """Path → call."""
+
+METRICS = "/v1/m"
+"""Where Segment's browser client reports on itself."""
+
+_METRICS_LIMIT = 100_000
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -52,6 +57,19 @@ class Collect:
             body = await read(receive, headers, WIRE_LIMIT, INFLATED_LIMIT)
             caller = self._door.collector(headers, body, self._route)
             await self._receive(body, self._kind, caller.source, gpc=headers.get(b"sec-gpc") == b"1")
+        except Exception as error:
+            await answer_error(send, error, overloaded=429)
+            return
+        await answer(send, 200, _STORED)
+
+
+class Metrics:
+    """Takes what Segment's browser client reports on itself and keeps nothing: it has no key and names nobody."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Read the report, so that the client is at peace, and throw it away."""
+        try:
+            await read(receive, dict(scope["headers"]), _METRICS_LIMIT, _METRICS_LIMIT)
         except Exception as error:
             await answer_error(send, error, overloaded=429)
             return

@@ -28,7 +28,7 @@ _WHEN = {
     "429": "The queue is full; see Retry-After.",
     "503": "The disk or database can't store; see Retry-After.",
 }
-_KEYLESS = ("operations", "tag")
+_KEYLESS = ("operations", "tag", "collect")
 _SECURITY: list[dict[str, list[str]]] = [{"basic": []}, {"bearer": []}]
 _SCHEMES = {
     "basic": {"type": "http", "scheme": "basic", "description": "The key as user, no password."},
@@ -95,6 +95,8 @@ def _with_problems(item: dict[str, Any]) -> dict[str, Any]:
             good = {status: answer for status, answer in operation["responses"].items() if status < "4"}
             keyless = set(operation.get("tags", ())) <= set(_KEYLESS)
             problems = ("503",) if keyless else ("400", "401", "403", "404", "503")
+            if keyless and operation.get("parameters"):
+                problems = ("404", "503")
             operation = {**operation, "responses": good | {status: _problem(status) for status in problems}}
             if not keyless:
                 operation["security"] = _SECURITY

@@ -147,17 +147,14 @@ class Engine:
         rest = pa.concat_tables(rows) if rows else schema.empty_table()
         connection = self.backend.con
         connection.register(tail_name, rest)
-        parts = [f'select {columns} from "{tail_name}"']
+        body = f'select {columns} from "{tail_name}"'
         if files:
             listed = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
             types = ", ".join(
                 f"'{name}': integer" for name in stream.partition_by if schema.field(name).type == pa.int32()
             )
-            parts.insert(
-                0,
-                f"select {columns} from read_parquet([{listed}], union_by_name = true, hive_partitioning = true, "
-                f"hive_types = {{{types}}})",
-            )
-        body = " union all ".join(parts) if rows or not files else parts[0]
+            held = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true, hive_types = {{{types}}})"
+            # By name, and with the rows even if there are none: files may all be older than a column of the schema.
+            body = f'select {columns} from (select * from {held} union all by name select * from "{tail_name}")'
         connection.execute(f'create or replace temp view "{stream.name}" as {body}')
         self._viewed.add(stream.name)

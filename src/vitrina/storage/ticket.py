@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterable
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Ticket", "settle"]
+__all__ = ["Ticket", "Tickets", "settle"]
 
 T = TypeVar("T")
 
@@ -83,6 +83,24 @@ class Ticket(Generic[T]):
             if error is None:
                 self._value = value
             return self._waiters
+
+
+class Tickets:
+    """Several promises as one: done when all of them are."""
+
+    __slots__ = ("_tickets",)
+
+    def __init__(self, *tickets: Ticket[Any]) -> None:
+        self._tickets = tickets
+
+    def result(self, timeout: float | None = None) -> None:
+        """Wait for every commit; raises what the first of them raises (see `Ticket.result`)."""
+        for ticket in self._tickets:
+            ticket.result(timeout)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        for ticket in self._tickets:
+            yield from ticket.__await__()
 
 
 def _wake(futures: list[asyncio.Future[None]]) -> None:

@@ -18,7 +18,7 @@ __all__ = ["Orders", "instants", "read_orders"]
 _ORDERS = """
 with lines as (
     select user_id, coalesce(order_id, message_id) as document, occurred_at, available_at, seq, unnest(products) as line
-    from events where name = 'Order Completed' and trusted and user_id is not null
+    from events where name = 'Order Completed' and trusted and not quarantined and user_id is not null
 ), kept as (
     select document, min_by(user_id, seq) as user_id, min_by(occurred_at, seq) as occurred_at,
         min_by(available_at, seq) as available_at, min(seq) as seq

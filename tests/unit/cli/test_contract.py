@@ -102,6 +102,46 @@ def test_import_answers_with_counts_that_add_up(tmp_path: Path, capsys: pytest.C
         assert "gratis" in found["refusals"][0]["reason"]
 
 
+def test_dead_letters_answer_as_the_api(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "letters"
+    with vitrina.init(folder) as workspace:
+        call = {"event": "Product Viewed", "userId": "анна", "messageId": "m1", "properties": {"price": []}}
+        workspace.receive(json.dumps(call).encode(), "track", SERVER).result()
+    here = ("-w", str(folder), "dead-letters")
+    (letter,) = call_of(capsys, *here, "list")
+    assert {"id", "refusedAt", "source", "trusted", "event", "code", "where", "cause", "cure", "status"} <= set(letter)
+    number = str(letter["id"])
+    assert call_of(capsys, *here, "discard", number) == {"id": letter["id"], "status": "discarded"}
+    assert call_of(capsys, *here, "list") == []
+    assert call_of(capsys, *here, "list", "--status", "discarded")[0]["changedBy"] == "command line"
+    assert call_of(capsys, *here, "restore", number)["status"] == "waiting"
+    mended = tmp_path / "mended.json"
+    mended.write_text('{"event": "Product Viewed", "userId": "анна", "properties": {"price": 3}}', encoding="utf-8")
+    done = call_of(capsys, *here, "replay", number, "--body", str(mended))
+    assert done == {"id": letter["id"], "status": "replayed", "stored": True, "messageId": "m1"}
+    assert run([*here, "replay", number]) == run([*here, "show", "999"]) == 1
+
+
+def test_the_plan_is_shown_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, plan = tmp_path / "planned", tmp_path / "plan.toml"
+    vitrina.init(folder).close()
+    plan.write_text(
+        '[[event]]\nname = "Урок"\nmode = "observe"\n[event.properties]\nseats = "integer"\n', encoding="utf-8"
+    )
+    (checked,) = call_of(capsys, "plan", "check", str(plan))["events"]
+    assert (checked["event"], checked["mode"], checked["properties"]["seats"]) == ("Урок", "observe", "integer")
+    shown = call_of(capsys, "-w", str(folder), "plan", "show", "--event", "Order Completed")
+    assert [(one["version"], one["group"], one["mode"]) for one in shown] == [(1, "e-commerce", "block")]
+    assert call_of(capsys, "-w", str(folder), "plan", "violations") == []
+    plan.write_text('[[event]]\nname = "Урок"\n[event.properties]\nseats = "seat"\n', encoding="utf-8")
+    assert run(["plan", "check", str(plan)]) == 1
+    assert "no kind 'seat'" in capsys.readouterr().err
+
+
+def call_of(capsys: pytest.CaptureFixture[str], *line: str) -> Any:
+    return call(capsys, 0, *line)
+
+
 @pytest.mark.parametrize("kind", ["write", "secret"])
 def test_keys_create_answers_with_the_key(shop: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     made = call(capsys, 0, "-w", str(shop), "keys", "create", "--kind", kind)

@@ -358,3 +358,39 @@ def test_whatever_comes_every_call_is_a_row_or_a_dead_letter(calls: list[Any]) -
     for letter in accepted.dead:
         assert letter.where.startswith("batch[")
         msgspec.json.decode(letter.body or b"null")
+
+
+# what the plan does with what contradicts it
+
+PRODUCT = {"product_id": "tea", "price": {"сколько": 1}}
+
+
+@pytest.mark.parametrize(("mode", "quarantined"), [("observe", False), ("quarantine", True)])
+def test_a_mode_may_store_what_contradicts_the_plan(mode: str, *, quarantined: bool) -> None:
+    accepted = take(track("Product Viewed", PRODUCT), terms=Terms(plan=Plan(mode=mode)))
+    assert accepted.dead == []
+    event = decode_event(accepted.rows[0].body)
+    assert (event.violation, event.quarantined) == ("plan.type properties.price", quarantined)
+    assert event.set_aside is quarantined
+    assert (event.product_id, event.properties) == ("tea", PRODUCT)
+
+
+def test_places_in_lists_are_one_violation() -> None:
+    products = [{"product_id": "a"}, {"product_id": "b", "quantity": "много"}]
+    accepted = take(track("Cart Viewed", {"products": products}), terms=Terms(plan=Plan(mode="observe")))
+    assert accepted.rows[0].item.violation == "plan.type properties.products[].quantity"
+
+
+def test_money_that_can_not_be_read_counts_nowhere_or_is_refused() -> None:
+    """In quarantine the amounts are left out; where the event would count, a figure can't be guessed."""
+    order = track("Order Completed", {"order_id": "7", "total": "дорого"})
+    kept = take(order, terms=Terms(plan=Plan(mode="quarantine"))).rows[0].item
+    assert (kept.set_aside, kept.revenue, kept.properties["total"]) == (True, None, "дорого")
+    (letter,) = take(order, track("Good One"), terms=Terms(plan=Plan(mode="observe"))).dead
+    assert (letter.code, letter.where) == ("money.amount", "batch[0].properties.total")
+
+
+def test_a_good_event_under_any_mode_carries_no_mark() -> None:
+    for mode in ("observe", "quarantine", "block"):
+        accepted = take(track("Product Viewed", {"product_id": "tea"}), terms=Terms(plan=Plan(mode=mode)))
+        assert (accepted.rows[0].item.violation, accepted.rows[0].item.quarantined) == ("", False)

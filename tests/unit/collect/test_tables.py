@@ -10,10 +10,12 @@ import msgspec
 from sqlalchemy import select
 
 from tests.stores import store_url
-from vitrina.collect.dead_letters import CODES, delete_letters, letter, store_letters
+from vitrina.collect.dead_letters import CODES, delete_letters, letter, letter_rows, store_letters
 from vitrina.collect.ingest import event_row
 from vitrina.collect.lake_events import EVENT_SCHEMA, to_arrow
+from vitrina.collect.segment_api import Delivery
 from vitrina.collect.tables import EVENT_COLUMNS, dead_letter
+from vitrina.core.access import Source
 from vitrina.core.event import Event, Product
 from vitrina.storage.declared import declared_lake
 from vitrina.storage.journal import CommittedRow, Journal
@@ -71,7 +73,8 @@ def test_dead_letters_are_kept_and_let_go(tmp_path: Path) -> None:
     store = Store.open(store_url(tmp_path / "s.db"), threaded=False)
     store.migrate()
     letters = [letter(code, "batch[0]", "detail", subject="u:1", message_id="m", body=b"{}") for code in CODES]
-    store.write(lambda connection: store_letters(connection, letters, "web", AT))
+    rows = letter_rows(letters, Delivery("batch", [], []), Source("web", "write", False), AT)
+    store.write(lambda connection: store_letters(connection, rows))
     with store.read() as connection:
         rows = connection.execute(select(dead_letter)).all()
     assert [row.code for row in rows] == list(CODES)

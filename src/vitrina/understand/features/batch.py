@@ -119,7 +119,7 @@ class _Batch:
     def _rows(self, events: Events | None, columns: Iterable[str], days: int | None) -> ir.Table:
         """Events before the moment, with `subject` and `moment`; of one source, and of the last days, if given."""
         table = self.events
-        keep = [table.available_at < _instant(self.as_of)]
+        keep = [table.available_at < _instant(self.as_of), ~_set_aside(table)]
         if events is not None:
             keep += _matches(table, events)
         if days is not None:
@@ -278,6 +278,11 @@ class _Batch:
             return newer.ifelse(between(youngest, middle), between(middle + 1, oldest))
 
         return between(0, len(weights) - 1)
+
+
+def _set_aside(table: ir.Table) -> Any:
+    """Events that the tracking plan quarantined (`vitrina.core.event.Event.set_aside`); older files don't say."""
+    return table.quarantined & (table.violation.fill_null("") != "")
 
 
 def _matches(table: ir.Table, events: Events) -> list[Any]:
