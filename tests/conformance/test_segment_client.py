@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests.conformance.conftest import CUT, Proxy
 from tests.service.conftest import Running, catalogue, page, running, shop, start
 from tests.service.test_decide import eventually_true
 
@@ -80,6 +82,31 @@ def test_an_unknown_key_is_told_and_not_retried_for_ever(running: Running, caplo
         sender.flush()
         sender.join()
     assert len(failed) == 1
+
+
+@pytest.mark.parametrize("faults", [[429, 429], [500, 503], [CUT, CUT], [503, CUT, 429]], ids=str)
+def test_faults_lose_nothing_and_double_nothing(
+    running: Running, proxies: Callable[[str], Proxy], faults: list[int]
+) -> None:
+    proxy, failed = proxies(running.address), list[Any]()
+    proxy.faults = list(faults)
+    user, before = f"fault-{'-'.join(map(str, faults))}", head(running)
+    sender = segment.Client(
+        running.secret_key,
+        host=proxy.address,
+        on_error=lambda *fault: failed.append(fault),
+        max_retries=6,
+        upload_size=20,
+        gzip=True,
+    )
+    for number in range(60):
+        sender.track(user, "Product Viewed", {"product_id": f"чай-{number}"}, message_id=f"{user}-{number}")
+    sender.flush()
+    sender.join()
+    assert failed == []
+    assert proxy.faults == []
+    assert sorted(status for _, status in proxy.posts if status != 200) == sorted(faults)
+    assert head(running) == before + 60
 
 
 def head(running: Running) -> int:
