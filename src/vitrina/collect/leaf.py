@@ -17,7 +17,7 @@ from vitrina.core.clock import DAY, Micros
 from vitrina.core.consent import ConsentRecord, LawfulBasis, Purpose
 from vitrina.core.event import Event
 from vitrina.core.ids import hash16
-from vitrina.core.profile import ConsentState, consent_key
+from vitrina.core.profile import ConsentState, answer_order, consent_key
 
 __all__ = [
     "CATEGORIES",
@@ -202,7 +202,7 @@ def _record(event: Event, purpose: Purpose, granted: bool, stated: _Stated) -> C
 
 
 def take_consent(leaf: Leaf, record: ConsentRecord) -> list[ConsentRecord]:
-    """Let an answer count: the latest by time and id does.
+    """Let an answer count: the latest does (see `answer_order`).
 
     An answer that only repeats what is known moves its time and isn't written again, or every page view would be a
     record. The records written, read by themselves, always give the same answer as the leaf.
@@ -219,7 +219,7 @@ def take_consent(leaf: Leaf, record: ConsentRecord) -> list[ConsentRecord]:
         return [record]
     if record.id == known[3]:
         return []
-    newer = (record.at, record.id) > (known[2], known[3])
+    newer = answer_order(state) > answer_order(known)
     same = (record.granted, str(record.basis), record.expires_at) == (known[0], known[1], known[4])
     if newer:
         leaf.consents[key] = state

@@ -13,7 +13,7 @@ from vitrina.collect.leaf import Leaf
 from vitrina.core.clock import DAY, Micros, to_datetime
 from vitrina.core.errors import PermissionRefusedError
 from vitrina.core.grant import Grant
-from vitrina.core.profile import ConsentState
+from vitrina.core.profile import ConsentState, answer_order
 
 __all__ = ["MergeFeatures", "Personal", "Profile"]
 
@@ -109,7 +109,7 @@ class Profile:
             for leaf in self.leaves:
                 for key, state in leaf.consents.items():
                     known = latest.get(key)
-                    if known is None or (state[2], state[3]) > (known[0][2], known[0][3]):
+                    if known is None or answer_order(state) > answer_order(known[0]):
                         proof = leaf.proofs.get(key, (state[3], state[2]))[0]
                         latest[key] = (state, (state[0], state[1], state[2], proof, state[4]))
             self._consents = {key: shown for key, (_, shown) in latest.items()}

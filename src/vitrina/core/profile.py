@@ -7,10 +7,20 @@ from typing import Protocol
 
 from vitrina.core.clock import Micros
 
-__all__ = ["ConsentState", "Subject", "consent_key"]
+__all__ = ["ConsentState", "Subject", "answer_order", "consent_key"]
 
 ConsentState = tuple[bool, str, Micros, str, Micros | None]
 """granted, lawful basis, time of the answer, record id, expiry or None."""
+
+
+def answer_order(state: ConsentState) -> tuple[Micros, bool, str]:
+    """What answers to one question are sorted by, the one that counts last: a no counts against a yes of the same time.
+
+    >>> yes, no = (True, "consent", 5, "b", None), (False, "consent", 5, "a", None)
+    >>> max(yes, no, key=answer_order)[0]
+    False
+    """
+    return state[2], not state[0], state[3]
 
 
 def consent_key(purpose: str, channel: str = "") -> str:

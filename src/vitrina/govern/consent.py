@@ -61,10 +61,11 @@ class Consents:
         self._store.write(lambda connection: write_consents(connection, records))
 
     def of(self, subjects: Sequence[str]) -> list[ConsentRecord]:
-        """Every record of these leaf identifiers, oldest first."""
-        query = select(consent_record).where(consent_record.c.subject.in_(list(subjects)))
+        """Every record of these leaf identifiers, oldest first; of two of one time the no is last, as it counts."""
+        c = consent_record.c
+        query = select(consent_record).where(c.subject.in_(list(subjects))).order_by(c.at, c.granted.desc(), c.id)
         with self._store.read() as connection:
-            found = connection.execute(query.order_by(consent_record.c.at, consent_record.c.id)).mappings().all()
+            found = connection.execute(query).mappings().all()
         return [_record(dict(row)) for row in found]
 
     def find(self, record_id: str) -> ConsentRecord | None:

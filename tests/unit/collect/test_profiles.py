@@ -421,7 +421,7 @@ def test_a_leaf_is_the_same_for_any_order_and_repetition(events: list[Event], rn
         table: dict[str, ConsentRecord] = {}
         for record in records:  # what a reader of the written records alone would say
             known = table.get(record.purpose)
-            if known is None or (record.at, record.id) > (known.at, known.id):
+            if known is None or (record.at, not record.granted, record.id) > (known.at, not known.granted, known.id):
                 table[record.purpose] = record
         assert {key: record.granted for key, record in table.items()} == {k: s[0] for k, s in leaf.consents.items()}
         ids = {record.id for record in records}
@@ -477,6 +477,14 @@ def test_a_page_view_that_repeats_an_answer_writes_no_record() -> None:
     leaf, written = leaf_of([consent(True, 1, "a"), consent(True, 9, "b"), consent(False, 5, "late")])
     assert leaf.consents["personalisation"][0] is True
     assert [(r.granted, r.at - NOW) for r in written] == [(True, 1), (False, 5), (True, 9)]
+
+
+@pytest.mark.parametrize("ids", ["ab", "ba"])
+@pytest.mark.parametrize("answers", [(True, False), (False, True)])
+def test_a_no_counts_against_a_yes_of_the_same_moment(ids: str, answers: tuple[bool, bool]) -> None:
+    leaf, written = leaf_of([consent(answer, 5, name) for answer, name in zip(answers, ids, strict=True)])
+    assert leaf.consents["personalisation"][0] is False
+    assert [record.granted for record in written].count(False) >= 1
 
 
 def test_an_unreadable_consent_is_never_a_yes() -> None:
