@@ -340,6 +340,7 @@ class Workspace:
             currency=self.settings.workspace.currency,
             erased=self.people.erased,
             bots=BotCheck(collect.bot_clicks_per_minute),
+            user_hash=self.keys.user_hash,
             largest=LARGEST_EVENT,
         )
         self.letters = Letterbox(self.store, self._journals.events, self._terms, self.audit, self.clock)

@@ -67,6 +67,23 @@ def eventually(ask: Any, status: int) -> httpx.Response:
     raise AssertionError(f"still {answer.status_code}: {answer.text}")
 
 
+def test_a_page_says_who_a_visitor_is_and_a_user_hash_proves_it(running: Running) -> None:
+    """Mallory claims Lena's browser; Lena's own page proves that it is hers, and a made-up proof is refused."""
+    proof = running.workspace.keys.user_hash("lena")
+    with running.client(running.write_key) as page:
+        claim = {"userId": "mallory", "anonymousId": "lena-browser", "messageId": "claim-1"}
+        assert page.post("/v1/identify", json=claim).status_code == 200
+        letters = len(dead(running))
+        forged = {"userId": "mallory", "anonymousId": "lena-browser", "messageId": "claim-2"}
+        assert page.post("/v1/identify", json={**forged, "userHash": proof}).status_code == 200
+        assert dead(running)[letters:] == ["identity.hash"]
+        proven = {"userId": "lena", "anonymousId": "lena-browser", "messageId": "claim-3"}
+        assert page.post("/v1/identify", json={**proven, "context": {"userHash": proof}}).status_code == 200
+    running.workspace.profiles.settle()
+    assert running.workspace.person("lena")["identifiers"] == ["a:lena-browser", "u:lena"]
+    assert running.workspace.person("mallory")["identifiers"] == ["u:mallory"]
+
+
 def test_the_write_key_may_stand_in_the_body(running: Running) -> None:
     with running.client() as nobody:
         assert nobody.post("/v1/track", json=track(3000, writeKey=running.write_key)).status_code == 200

@@ -60,6 +60,10 @@ CODES: dict[str, tuple[str, str]] = {
         "an identifier is longer than 255 characters or holds a control character",
         "Send the plain identifier.",
     ),
+    "identity.hash": (
+        "the `userHash` does not belong to this userId",
+        "Make it on your server: hex HMAC-SHA-256 of the userId with the identity secret, or leave it out.",
+    ),
     "time.range": (
         "the time lies before 1970 or beyond the year 9999",
         "Correct `timestamp`, `originalTimestamp` or `sentAt`.",

@@ -154,7 +154,7 @@ class Graph:
             leaves = [cluster.leaves[member] for member in group.members if member in cluster.leaves]
             if not leaves:
                 return None
-            view = group.view = Profile(group, leaves, self._merge)
+            view = group.view = Profile(group, leaves, self._merge, cluster.links)
         return view
 
     def changed(self, subject: str) -> None:
@@ -205,7 +205,7 @@ class Graph:
         """Judge a link that sorts after all others: it can't change what became of them."""
         cluster.last = new.order
         low, high = cluster.groups[new.low], cluster.groups[new.high]
-        new.status = low.verdict(high, self.limits)
+        new.status = low.verdict(high, new, self.limits)
         if new.status == Status.JOINED and low is not high:
             if len(low.members) < len(high.members):
                 low, high = high, low

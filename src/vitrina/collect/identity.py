@@ -4,6 +4,9 @@ The partition is a function of the *set* of links. Links are taken in a fixed or
 stronger kinds before weaker, earlier before later) and join two groups unless both hold a userId already, or a limit
 would be passed. So it is the same for any order of arrival and any repetition, two known users are never one person,
 and taking a link away gives exactly the people there would have been without it.
+
+Evidence by a public write key joins two leaves only where one call named both, as browsers do when a visitor signs in.
+An e-mail, a phone number or another system's id that a page states is anybody's to type in, so it joins nobody.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ __all__ = [
     "Status",
     "Strength",
     "links",
+    "met_at",
     "order_pair",
     "partition",
 ]
@@ -47,6 +51,8 @@ class Status:
     """Both sides hold a userId."""
     LIMIT = "limit"
     """One person would have had too many anonymousIds or e-mail addresses."""
+    UNPROVEN = "unproven"
+    """A public e-mail, phone or external id that somebody else holds already."""
     SUPPRESSED = "suppressed"
     """A person undid it."""
     DEVICE = "device"
@@ -70,7 +76,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, gc=False, kw_only=True):
-    """Two identifiers and the strongest evidence that they are one person's."""
+    """Two identifiers and the strongest evidence that they are one person's.
+
+    `joined_at` is when it first joined its two sides, by our clock whatever the evidence says, 0 while it never did.
+    """
 
     low: str
     high: str
@@ -81,6 +90,15 @@ class Link(msgspec.Struct, gc=False, kw_only=True):
     source: str = ""
     suppressed: bool = False
     status: str = ""
+    joined_at: Micros = 0
+
+    @property
+    def holds_from(self) -> Micros:
+        """Since when it may say which decisions were made for one person: trusted evidence always could (0).
+
+        Public evidence could once we had it, so that nobody writes a date, or claims an older decision for a user.
+        """
+        return self.joined_at if self.public else 0
 
     @property
     def strength(self) -> Strength:
@@ -105,15 +123,22 @@ class Group:
         self.anonymous = 1 if member[0] == "a" else 0
         self.emails = 1 if member[0] == "e" else 0
 
-    def verdict(self, other: Group, limits: Limits) -> str:
+    def verdict(self, other: Group, link: Link, limits: Limits) -> str:
         """What a link between two groups comes to."""
         if self is other:
             return Status.JOINED
         if self.user is not None and other.user is not None:
             return Status.CONTESTED
+        if link.public and link.kind != CALL and self.has_leaf and other.has_leaf:
+            return Status.UNPROVEN
         if self.anonymous + other.anonymous > limits.anonymous or self.emails + other.emails > limits.emails:
             return Status.LIMIT
         return Status.JOINED
+
+    @property
+    def has_leaf(self) -> bool:
+        """It holds a userId or an anonymousId, and not only what a person is reached by."""
+        return self.user is not None or self.anonymous > 0
 
     def absorb(self, other: Group) -> None:
         """Take over another group's members."""
@@ -144,7 +169,7 @@ def partition(members: Iterable[str], given: Iterable[Link], limits: Limits) -> 
         if link.suppressed:
             link.status = Status.SUPPRESSED
             continue
-        link.status = low.verdict(high, limits)
+        link.status = low.verdict(high, link, limits)
         if link.status == Status.JOINED and low is not high:
             if len(low.members) < len(high.members):
                 low, high = high, low
@@ -152,6 +177,33 @@ def partition(members: Iterable[str], given: Iterable[Link], limits: Limits) -> 
             for member in high.members:
                 groups[member] = low
     return groups
+
+
+def met_at(joined: Iterable[tuple[str, str, Micros]]) -> dict[str, Micros]:
+    """When each identifier of a person with a userId came to be that user's; left out are the userIds themselves.
+
+    It is the earliest instant by which a chain of links led from the one to the other.
+
+    Args:
+        joined: pairs that are joined, with their `Link.holds_from`; never two userIds in one chain.
+
+    >>> met_at([("a:x", "u:1", 5), ("a:x", "a:y", 3), ("a:z", "u:1", 4), ("a:v", "a:w", 1)])
+    {'a:z': 4, 'a:x': 5, 'a:y': 5}
+    """
+    groups: dict[str, Group] = {}
+    met: dict[str, Micros] = {}
+    for low, high, at in sorted(joined, key=lambda pair: pair[2]):
+        one = groups.get(low) or groups.setdefault(low, Group(low))
+        other = groups.get(high) or groups.setdefault(high, Group(high))
+        if one is other:
+            continue
+        if (one.user is None) != (other.user is None):
+            met.update(dict.fromkeys((one if one.user is None else other).members, at))
+        if len(one.members) < len(other.members):
+            one, other = other, one
+        one.absorb(other)
+        groups.update(dict.fromkeys(other.members, one))
+    return met
 
 
 def links(event: Event) -> list[tuple[str, str, int]]:

@@ -5,8 +5,9 @@ Pure: nothing is stored here.
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -51,6 +52,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         currency: of amounts that name none.
         erased: keys (`vitrina.collect.identifiers.erasure_key`) of people whose events are not taken any more.
         bots: the bot check for events by write key, or None.
+        user_hash: userId → the `userHash` that proves it; without it no hash is looked at.
         largest: bytes above which an event is refused, 0 for no limit below the body's own.
     """
 
@@ -58,6 +60,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "EUR"
     erased: Collection[bytes] = frozenset()
     bots: BotCheck | None = None
+    user_hash: Callable[[str], str] | None = None
     largest: int = LARGEST_EVENT
 
 
@@ -162,6 +165,8 @@ def _row(
     if terms.erased and _is_erased(user, anonymous, message, terms.erased):
         return None
     context = _context(message, shared, gpc)
+    stated, context = _taken_out(message, context)
+    proven = stated is not None and user is not None and _proves(stated, user, source, terms)
     occurred = _occurred(message, batch_sent, now)
     kind = message.type
     if kind == "track":
@@ -193,6 +198,8 @@ def _row(
     if broken is not None:
         force_setattr(event, "violation", broken.violation)
         force_setattr(event, "quarantined", broken.mode == "quarantine")
+    if proven:
+        force_setattr(event, "proven", True)
     subject = f"u:{user}" if user is not None else f"a:{anonymous}"
     bots = terms.bots
     if bots is not None and not source.trusted and bots.suspects(name, subject, context, now):
@@ -278,6 +285,24 @@ def _context(message: Message, shared: dict[str, Any] | None, gpc: bool) -> dict
     if gpc:
         context = {**context, "globalPrivacyControl": True}
     return context
+
+
+def _taken_out(message: Message, context: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+    """The `userHash` of a call or its context, and the context without: no reader of events may make use of it."""
+    if "userHash" not in context:
+        return message.user_hash, context
+    inner = context["userHash"]
+    return message.user_hash or inner, {key: value for key, value in context.items() if key != "userHash"}
+
+
+def _proves(stated: object, user: str, source: Source, terms: Terms) -> bool:
+    """Whether a page proved whose call this is; a server needs no proof, so what it sends beside is not looked at."""
+    if source.trusted or terms.user_hash is None:
+        return False
+    given = stated.lower() if isinstance(stated, str) else ""
+    if not hmac.compare_digest(terms.user_hash(user).encode(), given.encode("utf-8", "replace")):
+        raise _Refused("identity.hash", "userHash")
+    return True
 
 
 def _micros(value: datetime) -> Micros:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from vitrina.collect.identity import Group
+from vitrina.collect.identity import Group, Link, Status, met_at
 from vitrina.collect.leaf import Leaf
 from vitrina.core.clock import DAY, Micros, to_datetime
 from vitrina.core.errors import PermissionRefusedError
@@ -37,12 +37,26 @@ class Profile:
     a `Grant` for this profile.
     """
 
-    __slots__ = ("_age", "_consents", "_features", "_merge", "_shown", "_traits", "derived", "group", "leaves")
+    __slots__ = (
+        "_age",
+        "_consents",
+        "_features",
+        "_links",
+        "_merge",
+        "_shown",
+        "_traits",
+        "derived",
+        "group",
+        "leaves",
+    )
 
-    def __init__(self, group: Group, leaves: list[Leaf], merge: MergeFeatures) -> None:
+    def __init__(
+        self, group: Group, leaves: list[Leaf], merge: MergeFeatures, links: Mapping[tuple[str, str], Link]
+    ) -> None:
         self.group = group
         self.leaves = leaves
         self._merge = merge
+        self._links = links
         self.changed()
 
     def changed(self) -> None:
@@ -91,15 +105,31 @@ class Profile:
 
     @property
     def assignment_key(self) -> str:
-        """What holdouts hash: the identifier of the first decision, which stays; before any, the one seen first."""
+        """What holdouts hash: the identifier of the first decision, which stays; before any, the one seen first.
+
+        Of a known user it is the first decision made for what was the user's by then: an identifier that a page says
+        is the user's, and that was decided for already, doesn't move the user to its arm.
+        """
         decided = [
             (leaf.decided_at, leaf.key, leaf.assignment_key or leaf.key)
             for leaf in self.leaves
             if leaf.decided_at is not None
         ]
-        if decided:
-            return min(decided)[2]
-        return min((leaf.seen_at, leaf.key) for leaf in self.leaves)[1]
+        if not decided:
+            return min((leaf.seen_at, leaf.key) for leaf in self.leaves)[1]
+        if self.group.user is not None and len({assigned for _, _, assigned in decided}) > 1:
+            met = self._met_at()
+            return min((max(at, met.get(key, 0)), at, key, assigned) for at, key, assigned in decided)[3]
+        return min(decided)[2]
+
+    def _met_at(self) -> dict[str, Micros]:
+        """When each identifier became the user's (see `vitrina.collect.identity.met_at`)."""
+        mine = set(self.group.members)
+        return met_at(
+            (link.low, link.high, link.holds_from)
+            for link in self._links.values()
+            if link.status == Status.JOINED and link.low in mine
+        )
 
     @property
     def consents(self) -> Mapping[str, ConsentState]:

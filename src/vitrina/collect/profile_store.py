@@ -47,6 +47,8 @@ class Unsaved:
         """Remember links whose evidence or status changed, and log the latter."""
         for change in changes:
             link = change.link
+            if link.status == Status.JOINED and not link.joined_at:
+                link.joined_at = now
             if link.status == Status.DEVICE:
                 self.devices.append((link.low, now))
             else:
@@ -136,13 +138,15 @@ def _marks(connection: Connection, count: int) -> str:
 
 def _links(connection: Connection, identifiers: Sequence[str]) -> list[Link]:
     """The stored links that name an identifier (plain SQL: this runs for every group of events with a new face)."""
+    first = "select min(m.recorded_at) from identity_merge m where m.low = e.low and m.high = e.high"
     columns = "low, high, kind, public, at, message_id, source, suppressed, status"
+    columns += f", ({first} and m.status = '{Status.JOINED}')"
     found: list[Link] = []
     for part in _parts(identifiers, _IN):
         marks = _marks(connection, len(part))
         text = (
-            f"select {columns} from identity_edge where low in ({marks}) "
-            f"union all select {columns} from identity_edge where high in ({marks})"
+            f"select {columns} from identity_edge e where low in ({marks}) "
+            f"union all select {columns} from identity_edge e where high in ({marks})"
         )
         found += [
             Link(
@@ -155,6 +159,7 @@ def _links(connection: Connection, identifiers: Sequence[str]) -> list[Link]:
                 source=row[6],
                 suppressed=bool(row[7]),
                 status=row[8],
+                joined_at=row[9] or 0,
             )
             for row in connection.exec_driver_sql(text, (*part, *part))
         ]

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, delete
 
 from vitrina.collect.graph import Graph
-from vitrina.collect.identity import Limits, Link, links, order_pair
+from vitrina.collect.identity import CALL, Limits, Link, links, order_pair
 from vitrina.collect.ingest import decode_event
 from vitrina.collect.leaf import Leaf, encode_leaf, fold_facts, note_shown, take_consent
 from vitrina.collect.profile import MergeFeatures, Personal, Profile
@@ -314,7 +314,8 @@ class ProfileBook:
         try:
             if (user and anonymous) or event.type != "track" or "externalIds" in event.context:
                 for low, high, kind in links(event):
-                    strength = (not event.trusted, kind, event.occurred_at, event.message_id)
+                    public = not (event.trusted or (event.proven and kind == CALL))
+                    strength = (public, kind, event.occurred_at, event.message_id)
                     changes = graph.link(low, high, strength, event.source)
                     if changes:
                         self._unsaved.note(changes, now)

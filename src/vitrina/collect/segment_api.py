@@ -33,6 +33,7 @@ class Message(msgspec.Struct, rename="camel", kw_only=True, gc=False, omit_defau
     type: MessageType | None = None
     message_id: str | int | None = None
     user_id: str | int | None = None
+    user_hash: str | None = None
     anonymous_id: str | int | None = None
     previous_id: str | int | None = None
     group_id: str | int | None = None

@@ -47,6 +47,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
         properties, traits, context: what the sender wrote, as read.
         quarantined: set by the bot check (counted, never taught) or by the tracking plan (neither; see `set_aside`).
         violation: how it contradicts the tracking plan, as `code place`, or "".
+        proven: a valid `userHash` came with the userId, so that the call says who its anonymousId is.
     """
 
     message_id: str
@@ -74,6 +75,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     context: dict[str, Any] = {}
     quarantined: bool = False
     violation: str = ""
+    proven: bool = False
 
     @property
     def subject(self) -> str:

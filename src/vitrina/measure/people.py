@@ -1,5 +1,8 @@
 """Who was assigned where, and what each person earned from then on: from the decision log and the lake.
 
+A person's arm is that of the first decision made for what was theirs by then: an identifier that a page says is a known
+user's counts from that moment, so that nobody moves a user to another arm by claiming an old anonymousId for them.
+
 An order counts once by its order id, as it was stored first, whatever a repeat says of person or time. A refund that
 repeats the order id *and* the value of another is taken as its repeat; refunds of one order with different values are
 parts of it, and one without a value takes back what is left of the order.
@@ -7,12 +10,13 @@ parts of it, and one without a value takes back what is left of the order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from vitrina.collect.joined import Joined
 from vitrina.core.catalogue import OutcomeRule, Placement
 from vitrina.core.clock import Micros
 from vitrina.core.event import ORDER, REFUND
@@ -25,13 +29,17 @@ _DEFAULT = (OutcomeRule(event=ORDER, window=0), OutcomeRule(event=REFUND, sign=-
 
 _QUERY = """
 with asked as (
-    select coalesce(i.profile, d.subject) as person, d.holdout, d.placement_revision as revision, d.occurred_at, d.seq
+    select coalesce(i.profile, d.subject) as person, d.holdout, d.placement_revision as revision, d.occurred_at,
+        greatest(epoch_us(d.occurred_at), coalesce(i.since, 0)) as counts_at, d.seq
     from decisions d left join read_out_identity i on i.subject = d.subject
     where d.placement = '{placement}' and not d.replayed {until}
 ), first as (
-    select person, min(occurred_at) as since, min_by(holdout, seq) as holdout, min_by(revision, seq) as revision,
-        bool_or(holdout) and not bool_and(holdout) as mixed
-    from asked group by person
+    select person, occurred_at as since, holdout, revision, mixed
+    from (
+        select *, row_number() over (partition by person order by counts_at, seq) as place,
+            bool_or(holdout) over everything and not bool_and(holdout) over everything as mixed
+        from asked window everything as (partition by person)
+    ) where place = 1
 ), counted as (
     select coalesce(i.profile, e.subject) as person, e.name, e.seq, e.occurred_at, e.value, e.products, e.order_id,
         r.sign, r.fixed, coalesce(
@@ -66,7 +74,7 @@ group by all order by 2, 5, 6
 def gather(
     engine: Engine,
     placement: Placement,
-    identity: Mapping[str, str],
+    identity: Mapping[str, Joined],
     margins: Mapping[str, int],
     holdouts: Mapping[int, float],
     until: Micros | None = None,
@@ -74,14 +82,16 @@ def gather(
     """Everybody who was decided for in a placement, one row a person, in an order that gives the same sums every time.
 
     Args:
-        identity: subject key → profile id, for subjects that were joined with others.
+        identity: leaf → whose it is and since when, for leaves that were joined with others.
         margins: offer id → margin in minor units, for orders that state no value: their lines with that product id.
         holdouts: placement revision → holdout share that was meant.
         until: decisions before this instant only; None for all.
     """
     rules = [rule for rule in placement.outcomes if not rule.weak] or list(_DEFAULT)
     text, whole = pa.string(), pa.int64()
-    engine.register("read_out_identity", _table({"subject": identity.keys(), "profile": identity.values()}, text, text))
+    theirs = identity.values()
+    columns = {"subject": identity, "profile": [one.person for one in theirs], "since": [one.since for one in theirs]}
+    engine.register("read_out_identity", _table(columns, text, text, whole))
     engine.register("read_out_margin", _table({"product_id": margins.keys(), "margin": margins.values()}, text, whole))
     engine.register(
         "read_out_rule",
@@ -117,7 +127,7 @@ def _quoted(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _table(columns: Mapping[str, Any], *kinds: Any) -> Any:
+def _table(columns: Mapping[str, Iterable[Any]], *kinds: Any) -> Any:
     """An Arrow table of columns with these Arrow types (for which Arrow ships no stubs)."""
     return pa.table(
         {name: pa.array(list(values), kind) for (name, values), kind in zip(columns.items(), kinds, strict=True)}

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from vitrina.collect.graph import Graph
 from vitrina.collect.identifiers import is_junk, normal_email, normal_phone
-from vitrina.collect.identity import CALL, EMAIL, EXTERNAL, PHONE, Limits, Link, Status, links, order_pair, partition
+from vitrina.collect.identity import (
+    CALL,
+    EMAIL,
+    EXTERNAL,
+    PHONE,
+    Limits,
+    Link,
+    Status,
+    links,
+    met_at,
+    order_pair,
+    partition,
+)
 from vitrina.core.event import Event
 
 Evidence = tuple[str, str, bool, int, int, str]
@@ -85,6 +97,64 @@ def test_two_known_users_are_never_joined_and_limits_hold(given: list[Evidence])
         assert sum(member.startswith("u:") for member in members) <= 1
         assert sum(member.startswith("a:") for member in members) <= 3
         assert sum(member.startswith("e:") for member in members) <= 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(evidence(), max_size=25))
+def test_what_a_page_states_joins_leaves_only_where_one_call_named_both(given: list[Evidence]) -> None:
+    """Take the public e-mails, phones and external ids away: the same leaves are one person."""
+    stated = [e for e in given if not e[2] or e[3] == CALL]
+    assert leaves_of(feed(fresh(Limits()), given)) == leaves_of(feed(fresh(Limits()), stated))
+
+
+def leaves_of(graph: Graph) -> set[frozenset[str]]:
+    """The people by their leaves, less those of a single leaf, which may be named by nobody else."""
+    found = {frozenset(name for name in members if name[0] in "ua") for members in people(graph)}
+    return {leaves for leaves in found if len(leaves) > 1}
+
+
+@pytest.mark.parametrize("kind", [EXTERNAL, EMAIL, PHONE])
+def test_an_address_that_a_page_states_stays_with_whom_it_was_proven_for(kind: int) -> None:
+    graph = fresh(Limits())
+    graph.link("e:anna@b.cc", "u:anna", (False, kind, 9, "m9"), "shop")
+    graph.link("a:mallory", "e:anna@b.cc", (True, kind, 1, "m1"), "web")
+    graph.link("e:anna@b.cc", "u:mallory", (True, kind, 1, "m2"), "web")
+    assert people(graph) == {
+        frozenset({"e:anna@b.cc", "u:anna"}),
+        frozenset({"a:mallory"}),
+        frozenset({"u:mallory"}),
+    }
+    assert statuses(graph)["a:mallory", "e:anna@b.cc"] == Status.UNPROVEN
+    assert statuses(graph)["e:anna@b.cc", "u:mallory"] == Status.CONTESTED
+    graph.link("a:mallory", "e:anna@b.cc", (False, kind, 20, "m20"), "shop")
+    assert graph.clusters["u:anna"].groups["a:mallory"].user == "u:anna", "a server may say so"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES), st.integers(1, 9)), max_size=20))
+def test_when_an_identifier_came_to_be_the_users(given: list[tuple[str, str, int]]) -> None:
+    """The earliest moment at which, of the links made until then alone, it hangs together with a userId."""
+    graph = fresh(Limits())
+    for low, high, at in given:
+        if low != high:
+            graph.link(*order_pair(low, high), (False, CALL, at, "m"), "s")
+    joined = [
+        (link.low, link.high, link.at)
+        for cluster in graph.clusters.values()
+        for link in cluster.links.values()
+        if link.status == Status.JOINED
+    ]
+    expected: dict[str, int] = {}
+    for until in range(1, 10):
+        then = [
+            Link(low=low, high=high, public=False, kind=CALL, at=0, message_id="")
+            for low, high, at in joined
+            if at <= until
+        ]
+        for name, group in partition([], then, Limits()).items():
+            if group.user is not None and name != group.user:
+                expected.setdefault(name, until)
+    assert met_at(joined) == expected
 
 
 @settings(max_examples=100, deadline=None)

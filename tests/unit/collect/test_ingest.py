@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -101,6 +102,40 @@ def test_events_of_erased_people_are_dropped_by_any_of_their_identifiers() -> No
     assert accepted.erased == 6
     assert accepted.dead == []
     assert [row.subject for row in accepted.rows] == ["u:4"]
+
+
+def proof(user_id: str) -> str:
+    return hmac.new(b"secret", user_id.encode(), "sha256").hexdigest()
+
+
+PROVING = Terms(plan=Plan(), user_hash=proof)
+
+
+@pytest.mark.parametrize(
+    "place", [{"userHash": proof("1")}, {"context": {"ip": "::1", "userHash": proof("1").upper()}}]
+)
+def test_a_valid_user_hash_proves_whose_call_it_is_and_is_not_kept(place: dict[str, Any]) -> None:
+    (row,) = take(track(**place), source=WEB, terms=PROVING).rows
+    assert row.item.proven
+    assert decode_event(row.body) == row.item
+    assert b"ash" not in row.body
+    assert take(track(), source=WEB, terms=PROVING).rows[0].item.proven is False
+    assert take(track(**place), source=SERVER, terms=PROVING).rows[0].item.proven is False, "a server needs no proof"
+
+
+@pytest.mark.parametrize("wrong", [proof("2"), "", "é", 7, [proof("1")]])
+def test_a_wrong_user_hash_is_a_dead_letter(wrong: object) -> None:
+    accepted = take(track("Good One"), track(context={"userHash": wrong}), source=WEB, terms=PROVING)
+    assert [row.item.name for row in accepted.rows] == ["Good One"]
+    (letter,) = accepted.dead
+    assert (letter.code, letter.where, letter.subject) == ("identity.hash", "batch[1].userHash", "u:1")
+    assert take(track(context={"userHash": wrong}), source=SERVER, terms=PROVING).dead == []
+
+
+def test_before_signing_in_there_is_nothing_to_prove() -> None:
+    context = {"userHash": ""}
+    (row,) = take(track(userId=None, anonymousId="x"), source=WEB, terms=PROVING, context=context).rows
+    assert (row.item.proven, row.item.context) == (False, {})
 
 
 # time

@@ -286,6 +286,59 @@ def test_the_step_from_anonymous_to_known_keeps_the_first_identifier(world: Worl
     assert profile.assignment_key == "a:x"
 
 
+def test_no_public_link_moves_a_known_user_to_another_arm(world: World) -> None:
+    """Anna is decided for as a visitor and signs in; then older decisions are claimed for her, with an older date."""
+    book, now = world.book, world.clock.now()
+    book.touch_decision("a:mallory", now, "a:mallory", [])
+    book.touch_decision("a:laptop", now + 1, "a:laptop", [])
+    world.clock.advance(SECOND)
+    world.send(make("1", 50, user_id="anna", anonymous_id="laptop", trusted=False))
+    book.step()
+    world.clock.advance(SECOND)
+    world.send(make("2", 1, user_id="anna", anonymous_id="mallory", trusted=False))
+    book.step()
+    for _ in range(2):
+        profile = world.book.find("anna", None)
+        assert profile is not None
+        assert profile.identifiers == ("a:laptop", "a:mallory", "u:anna"), "a visitor still becomes known"
+        assert profile.assignment_key == "a:laptop"
+        world.again()
+    assert profile.decided_at == now
+    world.book.suppress("u:anna", "a:laptop", by="clerk")
+    left = world.book.find("anna", None)
+    assert left is not None and left.assignment_key == "a:mallory", "undone, it is as if it had never been"
+
+
+def test_a_user_decided_for_keeps_the_arm_whatever_a_page_says_and_a_server_may_correct_it(world: World) -> None:
+    now = world.clock.now()
+    world.book.touch_decision("a:before", now, "a:before", [])
+    world.book.touch_decision("u:1", now + 1, "u:1", [])
+    world.clock.advance(SECOND)
+    for trusted, key in ((False, "u:1"), (True, "a:before")):
+        world.send(msgspec.structs.replace(make(f"m{trusted}", user_id="1", anonymous_id="before"), trusted=trusted))
+        world.book.step()
+        profile = world.book.find(None, "before")
+        assert profile is not None
+        assert (profile.user_id, profile.assignment_key) == ("1", key)
+
+
+def test_a_proven_call_is_trusted_evidence_and_what_it_states_beside_is_not(world: World) -> None:
+    world.send(make("1", 1, user_id="mallory", anonymous_id="x", trusted=False))
+    world.send(identify("2", 2, user_id="bob", traits={"email": "bob@b.cc"}, trusted=False))
+    proven = identify("3", 9, user_id="anna", anonymous_id="x", traits={"email": "bob@b.cc"}, trusted=False)
+    world.send(msgspec.structs.replace(proven, proven=True))
+    world.book.step()
+    world.again()
+    anna, bob = world.book.find("anna", None), world.book.find("bob", None)
+    assert anna is not None and bob is not None
+    assert (anna.identifiers, bob.identifiers) == (("a:x", "u:anna"), ("e:bob@b.cc", "u:bob"))
+    assert [(link.low, link.public, link.status) for link in world.book.links("u:anna")] == [
+        ("a:x", False, "joined"),
+        ("a:x", True, "contested"),
+        ("e:bob@b.cc", True, "contested"),
+    ]
+
+
 def test_before_any_decision_the_identifier_seen_first_is_hashed(world: World) -> None:
     world.send(make("1", 5, user_id="1", anonymous_id="x"), make("2", 1, anonymous_id="x"))
     world.book.step()

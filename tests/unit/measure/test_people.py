@@ -13,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import vitrina
+from vitrina.collect.joined import Joined
 from vitrina.core.catalogue import OutcomeRule, Placement
 from vitrina.core.clock import DAY, HOUR, Micros
 from vitrina.core.decision import DecisionRow
@@ -86,7 +87,13 @@ events = st.lists(
     min_size=10,
     max_size=20,
 )
-identities = st.sampled_from([{}, {"a:1": "u:1", "u:1": "u:1"}, {"a:1": "u:1", "a:2": "u:1", "u:1": "u:1"}])
+hours = st.integers(0, 9)
+identities = st.one_of(
+    st.just({}),
+    st.builds(lambda one: {"a:1": ("u:1", one), "u:1": ("u:1", 0)}, hours),
+    st.builds(lambda one, two: {"a:1": ("u:1", one), "a:2": ("u:1", two), "u:1": ("u:1", 0)}, hours, hours),
+)
+"""Leaf → whose it is, and from which hour on."""
 rules = st.sampled_from(
     [
         (),
@@ -112,7 +119,7 @@ def test_it_finds_what_plain_python_finds(
     workspace: Workspace,
     decided: list[Decided],
     happened: list[Happened],
-    identity: dict[str, str],
+    identity: dict[str, tuple[str, int]],
     outcomes: tuple[OutcomeRule, ...],
 ) -> None:
     """Everybody of an example gets a name of their own, so that all examples share one log, drained now and then."""
@@ -122,7 +129,7 @@ def test_it_finds_what_plain_python_finds(
     write(workspace, number, placement.id, own, decided, happened)
     if number % 20 == 19:
         workspace.drain()
-    known = {own[leaf]: own[first] for leaf, first in identity.items()}
+    known = {own[leaf]: Joined(own[first], moment(since)) for leaf, (first, since) in identity.items()}
     arms = gather(workspace.engine, placement, known, MARGINS, {1: 0.25})
     expected = reference(decided, happened, identity, outcomes)
     got = sorted(zip(arms.holdout.tolist(), arms.value.tolist(), arms.buyer.tolist(), strict=True))
@@ -185,26 +192,33 @@ def moment(hour: int) -> Micros:
 
 
 def reference(
-    decided: list[Decided], happened: list[Happened], identity: dict[str, str], outcomes: tuple[OutcomeRule, ...]
+    decided: list[Decided],
+    happened: list[Happened],
+    identity: dict[str, tuple[str, int]],
+    outcomes: tuple[OutcomeRule, ...],
 ) -> list[Found]:
-    """The definition, step by step: first assignment, each document once, refunds taken off, summed from then on."""
+    """The definition, step by step: first assignment, each document once, refunds taken off, summed from then on.
+
+    A decision for a leaf that became its user's later counts as made when it did.
+    """
+    whose = {leaf: person for leaf, (person, _) in identity.items()}
     asked: dict[str, list[Decided]] = defaultdict(list)
     for one in decided:
         if not one.replayed and not one.elsewhere:
-            asked[identity.get(one.person, one.person)].append(one)
-    settled = documents(happened, identity, outcomes)
+            asked[whose.get(one.person, one.person)].append(one)
+    settled = documents(happened, whose, outcomes)
     found: list[Found] = []
     for person, mine in asked.items():
-        since = min(one.hour for one in mine)
-        counted = [(sign, value) for who, hour, sign, value in settled if who == person and hour >= since]
+        first = min(mine, key=lambda one: max(one.hour, identity.get(one.person, ("", 0))[1]))
+        counted = [(sign, value) for who, hour, sign, value in settled if who == person and hour >= first.hour]
         found.append(
             Found(
-                holdout=mine[0].holdout,
+                holdout=first.holdout,
                 value=sum(sign * value for sign, value in counted if value is not None),
                 buyer=bool(counted),
                 mixed=len({one.holdout for one in mine}) == 2,
                 unvalued=sum(value is None for _, value in counted),
-                expected={1: 0.25}.get(mine[0].revision, 0.5),
+                expected={1: 0.25}.get(first.revision, 0.5),
             )
         )
     return found
