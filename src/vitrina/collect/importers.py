@@ -71,7 +71,7 @@ def import_file(
 
     Args:
         sink: stores events durably; not called in a dry run.
-        refusals_file: where every refused row is written, as NDJSON.
+        refusals_file: where every refused row is written, as NDJSON, without what stands in its cells.
         erased: tells whether a leaf identifier (`u:…`) belongs to an erased person, whose rows are refused.
         on_products: receives product id → (name, category) of the file once it has been read.
 
@@ -90,7 +90,8 @@ def import_file(
     written = _write_refusals(refusals_file, refused) if refusals_file is not None and not dry_run else None
     return ImportReport(
         file_hash=digest, read=spool.read, stored=outcome.stored, duplicates=outcome.duplicates, refused=len(refused),
-        events=outcome.events, documents=outcome.documents, refusals=tuple(refused[:_SHOWN]), refusals_file=written,
+        events=outcome.events, documents=outcome.documents,
+        refusals=tuple([bad_row(bad.row, bad.field, bad.reason) for bad in refused[:_SHOWN]]), refusals_file=written,
         dry_run=dry_run,
     )  # fmt: skip
 
@@ -339,6 +340,7 @@ def _write_refusals(path: Path, refused: list[BadRow]) -> str | None:
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         for bad in refused:
-            file.write(msgspec.json.encode(bad) + b"\n")
+            stored = bad_row(bad.row, bad.field, bad.kept or bad.reason)
+            file.write(msgspec.json.encode(stored) + b"\n")
     part.replace(path)
     return str(path)

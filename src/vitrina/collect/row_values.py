@@ -1,9 +1,14 @@
-"""One row of a file → one `Line`, or the field and reason for which it is refused."""
+"""One row of a file → one `Line`, or the field and reason for which it is refused.
+
+A reason that is shown quotes the cell. One that is kept says only what kind of cell it was: no erasure of a person
+would find their address in a report of what stood in a column of prices. Row and field say where to look in the file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -59,10 +64,13 @@ _TEXTS = frozenset(
 
 
 class _Fault(Exception):
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
+    """A reason against a row; `cell` is what it speaks of, if anything, and comes before the words."""
+
+    def __init__(self, field: str, words: str, *cell: Any) -> None:
+        super().__init__(words)
         self.field = field
-        self.reason = reason
+        self.reason = f"{cell[0]!r} {words}" if cell else words
+        self.kept = f"{_kind(cell[0])} {words}" if cell else ""
 
 
 def bad_row(row: int, field: str, reason: str) -> BadRow:
@@ -106,7 +114,7 @@ class RowReader:
         try:
             return self._read(row, values)
         except _Fault as fault:
-            return BadRow(row, fault.field, fault.reason)
+            return BadRow(row, fault.field, fault.reason, fault.kept)
         except UserError as error:
             return BadRow(row, error.where, error.message)
 
@@ -172,7 +180,7 @@ class RowReader:
             return self._source.currency
         code = stated
         if not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
-            raise _Fault("currency", f"{code!r} is not an ISO 4217 code such as EUR")
+            raise _Fault("currency", "is not an ISO 4217 code such as EUR", code)
         return code
 
     def _number_text(self, value: Any) -> Any:
@@ -189,9 +197,9 @@ class RowReader:
         try:
             number = float(self._number_text(value))
         except ValueError:
-            raise _Fault(field, f"{value!r} is not a number") from None
+            raise _Fault(field, "is not a number", value) from None
         if not (abs(number) < 1e15 and number == int(number)):
-            raise _Fault(field, f"{value!r} is not a whole number")
+            raise _Fault(field, "is not a whole number", value)
         return int(number)
 
     def _unit_price(self, values: Sequence[Any]) -> int | None:
@@ -203,7 +211,11 @@ class RowReader:
         if price is None:
             if len(self._prices) > 100_000:
                 self._prices.clear()
-            price = self._prices[value] = to_unit_price(self._number_text(value), "unit_price")
+            try:
+                price = to_unit_price(self._number_text(value), "unit_price")
+            except UserError as error:
+                raise _no_amount(error, value) from None
+            self._prices[value] = price
         return price
 
     def _amount(self, values: Sequence[Any], field: str, currency: str) -> int | None:
@@ -213,7 +225,10 @@ class RowReader:
             return None
         if not currency:
             raise _Fault("currency", f"{field} is given without a currency")
-        return to_minor(self._number_text(value), currency, field)
+        try:
+            return to_minor(self._number_text(value), currency, field)
+        except UserError as error:
+            raise _no_amount(error, value) from None
 
     def _time(self, value: Any) -> Micros:
         try:
@@ -245,16 +260,40 @@ class RowReader:
                     if self._source.time_format
                     else "ISO 8601 (else set time_format in [source])"
                 )
-                raise _Fault("occurred_at", f"{text!r} is not a time in {cure}") from None
+                raise _Fault("occurred_at", f"is not a time in {cure}", text) from None
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone is added below
         if not isinstance(value, datetime):
-            raise _Fault("occurred_at", "the time is missing" if value in (None, "") else f"{value!r} is not a time")
+            if value is None or value == "":
+                raise _Fault("occurred_at", "the time is missing")
+            raise _Fault("occurred_at", "is not a time", value)
         if value.tzinfo is None:
             value = value.replace(tzinfo=self._zone)
         if not 1970 <= value.year <= 9998:
             raise _Fault("occurred_at", f"the year {value.year} can't be right")
         return from_datetime(value.astimezone(UTC))
+
+
+def _no_amount(error: UserError, value: Any) -> _Fault:
+    """The reason against a cell that is no money."""
+    if error.code in {"money.type", "money.unreadable"}:
+        return _Fault(error.where, "is not an amount", value)
+    if error.code == "money.range":
+        return _Fault(error.where, "is no amount of money", value)
+    return _Fault(error.where, error.message)
+
+
+def _kind(value: Any) -> str:
+    """What kind of cell it is, without what stands in it.
+
+    >>> _kind(" anna@shop.example "), _kind(7.5), _kind([1])
+    ('text of 17 characters', 'a number', 'a list')
+    """
+    if isinstance(value, str):
+        return f"text of {len(value.strip())} characters"
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return "a number"
+    return f"a {type(value).__name__}"
 
 
 def _text(value: Any) -> str | None:

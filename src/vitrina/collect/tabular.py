@@ -22,12 +22,16 @@ __all__ = ["BadRow", "Rows", "file_hash", "open_rows"]
 _LARGEST_FIELD = 4_000_000
 
 
-class BadRow(msgspec.Struct, frozen=True):
-    """A row that was refused: its number, the field at fault ("" for the whole row) and the reason in words."""
+class BadRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row that was refused: its number, the field at fault ("" for the whole row) and the reason in words.
+
+    `kept` is the reason as it may be stored, where the reason itself says what stands in the cell.
+    """
 
     row: int
     field: str
     reason: str
+    kept: str = ""
 
 
 class Rows(msgspec.Struct, frozen=True):

@@ -115,6 +115,55 @@ def test_nothing_is_left_and_nothing_comes_back(workspace: Workspace) -> None:
     assert traces(workspace.root, SECRETS[0]) == []
 
 
+MAPPING = """
+[source]
+name = "till"
+currency = "EUR"
+
+[columns]
+order_id = "invoice"
+product_id = "article"
+quantity = "pieces"
+unit_price = "price"
+revenue = "paid"
+currency = "money"
+occurred_at = "when"
+user_id = "customer"
+"""
+
+
+def test_reports_of_refused_rows_hold_nothing_of_a_person(workspace: Workspace, tmp_path: Path) -> None:
+    """Somebody's columns slipped: addresses stand where prices and times belong."""
+    live(workspace, SECRETS[0], SECRETS[2], SECRETS[1], SECRETS[3])
+    good = ["7", "tea", "1", "5", "5", "EUR", "2026-01-05T10:00:00", SECRETS[0]]
+    slipped = [[*good[:place], secret, *good[place + 1 :]] for place in range(2, 7) for secret in SECRETS]
+    slipped += [[good[0], *SECRETS], [*good[:6], SECRETS[1] + " 2026", good[7]]]
+    rows = [["invoice", "article", "pieces", "price", "paid", "money", "when", "customer"], good, *slipped]
+    (tmp_path / "till.csv").write_text("\n".join([",".join(row) for row in rows]), encoding="utf-8")
+    (tmp_path / "till.toml").write_text(MAPPING, encoding="utf-8")
+    report = workspace.import_file(tmp_path / "till.csv", tmp_path / "till.toml")
+    assert (report.stored, report.refused) == (1, len(slipped))
+    kept = "imports/till.refused.ndjson"
+    assert kept in traces(workspace.root, '"row":2'), "the scan reads the report (positive control)"
+    assert {bad.field for bad in report.refusals} == {
+        "",
+        "quantity",
+        "unit_price",
+        "revenue",
+        "currency",
+        "occurred_at",
+    }
+    for secret in SECRETS:
+        found = traces(workspace.root, secret)
+        assert found, f"the scan must find {secret} before (positive control)"
+        assert kept not in found
+        assert any(secret in bad.reason for bad in report.refusals), "whoever imports is told what stood there"
+    workspace.erase(SECRETS[0])
+    for secret in SECRETS:
+        assert traces(workspace.root, secret) == []
+    assert (workspace.root / kept).exists()
+
+
 def test_tombstones_outlive_a_restart(workspace: Workspace) -> None:
     live(workspace, SECRETS[0], SECRETS[2], SECRETS[1], SECRETS[3])
     workspace.erase(SECRETS[0])
