@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 def came_before(events: Sequence[Event], lake: Lake, stream: Stream, window: Micros) -> list[bool]:
     """For each event whether the lake holds it already; empty where none is old enough to be looked for.
 
+    As in the journal, a message by write key is no repeat of one by secret key with the same id.
+
     Args:
         events: in order of arrival.
         lake, stream: where events lie.
@@ -29,9 +31,13 @@ def came_before(events: Sequence[Event], lake: Lake, stream: Stream, window: Mic
         return []
     months = sorted({month_of(event.occurred_at) for event in old})
     try:
-        known = lake.present(stream, "message_id", [event.message_id for event in old], months)
+        known = {
+            trusted: lake.present(stream, "message_id", ids, months, ("trusted", trusted))
+            for trusted in (False, True)
+            if (ids := [event.message_id for event in old if event.trusted is trusted])
+        }
     except (VitrinaError, OSError):
         log.exception("the lake can't be asked for repeats; old events are taken as new")
         return []
     asked = {id(event) for event in old}
-    return [id(event) in asked and event.message_id in known for event in events]
+    return [id(event) in asked and event.message_id in known[event.trusted] for event in events]

@@ -113,7 +113,14 @@ class Lake:
         table = self._open(stream)
         return [unquote(uri) for uri in table.file_uris()], table.transaction_version(stream.name) or 0
 
-    def present(self, stream: Stream, column: str, values: Sequence[str], months: Sequence[int]) -> set[str]:
+    def present(
+        self,
+        stream: Stream,
+        column: str,
+        values: Sequence[str],
+        months: Sequence[int],
+        where: tuple[str, bool] | None = None,
+    ) -> set[str]:
         """Which of `values` a text column holds in some months; for repeats older than the journal remembers.
 
         Args:
@@ -121,6 +128,7 @@ class Lake:
             column: a text column, such as the sender's id.
             values: what to look for.
             months: partitions to look in, such as 202605.
+            where: only in lines where this column holds this.
         """
         import pyarrow as pa
         import pyarrow.compute as compute
@@ -132,7 +140,10 @@ class Lake:
         found: set[str] = set()
         for path in self.files(stream):
             if any(folder in path for folder in folders):
-                held: Any = pq.ParquetFile(path).read(columns=[column])[column].cast(pa.string())
+                read: Any = pq.ParquetFile(path).read(columns=[column] if where is None else [column, where[0]])
+                if where is not None:
+                    read = read.filter(pc.equal(read[where[0]], where[1]))
+                held: Any = read[column].cast(pa.string())
                 found.update(held.filter(pc.is_in(held, value_set=wanted)).to_pylist())
         return found
 
