@@ -5,8 +5,8 @@ from a thread of its own. What was read so far is a part of the state, so that a
 and nothing is left out: the state is written as a whole, and what came after it is read again.
 
 A "yes" is learned at once. A "no" is booked in thirds, when a decision is as old as 30, 65 and 90 % of the outcomes
-that do come (see `vitrina.decide.delays`); so a late "yes" finds at most that much booked against it. Once a placement
-is no longer young, each decision's "no" is booked whole at one of the three ages.
+that do come (see `vitrina.decide.delays`); so a late "yes" finds at most that much booked against it. If the placement
+was no longer young when the decision was made, its "no" is booked whole at one of the three ages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vitrina.decide.lessons import Example, HeadName, Known, Lessons, Listed, Li
 from vitrina.decide.log import DecisionLog
 from vitrina.decide.model import Layout, offer_subset
 from vitrina.decide.outcomes import OutcomeLog
-from vitrina.decide.placement_model import YOUNG, PlacementModel
+from vitrina.decide.placement_model import PlacementModel
 from vitrina.decide.tables import bank as bank_table
 from vitrina.decide.tables import learner as learner_table
 from vitrina.storage.store import Store
@@ -301,9 +301,15 @@ class Learner:
     ) -> Iterator[tuple[DecisionRow, PlacementModel, int, Known | None, float]]:
         """Items of decisions that have become old enough for this stage: what is known, and how much to book."""
         cursor = f"{kind}{stage}"
-        before = now - self._delays[kind].ages()[stage]
+        # Never before the decision was counted, which the first look for clicks does.
+        before = now - max(self._delays[kind].ages()[stage], self._delays[_CLICK].ages()[0])
         while rows := self._lessons.decisions_after(self._cursors[cursor], before):
-            due = [found for _, row in rows if row is not None for found in self._due(row, kind, stage, clicks=clicks)]
+            due = [
+                found
+                for seq, row in rows
+                if row is not None
+                for found in self._due(seq, row, kind, stage, clicks=clicks)
+            ]
             known = self._lessons.known([row.id for row, *_ in due])
             for row, listed, model, share in due:
                 for k in row.items:
@@ -313,12 +319,13 @@ class Learner:
             self._teach_all()
 
     def _due(
-        self, row: DecisionRow, kind: str, stage: int, *, clicks: bool
+        self, seq: int, row: DecisionRow, kind: str, stage: int, *, clicks: bool
     ) -> Iterator[tuple[DecisionRow, Listed, PlacementModel, float]]:
         """The decision with the share of a "no" to book at this stage, where there is one.
 
-        A third at each age while the placement is young; later the whole at one of the three ages, which follows from
-        the decision's id: the same in the mean for a third of the work.
+        A third at each age if it was made while the placement was young; later the whole at one of the three ages,
+        which follows from the decision's id: the same in the mean for a third of the work. Either way the shares of
+        a decision add up to 1.
         """
         listed = self._lessons.listed(row)
         if listed is None:
@@ -326,10 +333,10 @@ class Learner:
             return
         model = self._model(listed)
         if kind == _CLICK and stage == 0:
-            model.visits += 1
+            model.visit(seq)
         if model.clicks is not clicks:
             return
-        if model.visits <= YOUNG:
+        if model.booked_in_parts(seq):
             yield row, listed, model, SHARE
         elif hash16(row.id, b"stage")[0] % len(AGES) == stage:
             yield row, listed, model, 1.0

@@ -15,7 +15,7 @@ from vitrina.decide.model import ONE_HEAD, TWO_HEADS, Head, Layout
 __all__ = ["YOUNG", "PlacementModel"]
 
 YOUNG = 5_000
-"""Decisions up to which a placement gets new draws at once."""
+"""Decisions up to which a placement gets new draws at once, and whose "no" is booked in parts."""
 
 _PRIOR_SALES = 20.0
 _PRIOR_REFUNDS = 0.05
@@ -29,6 +29,7 @@ class PlacementModel:
     Attributes:
         heads: by name, in the order of the bank.
         visits: decisions that were seen so far.
+        young_until: number in the log of the last decision made while it was young, None while it is.
         published_at: when the latest bank was drawn, None before the first.
     """
 
@@ -41,11 +42,25 @@ class PlacementModel:
             else {"buy": Head(layout, ONE_HEAD, forgetting)}
         )
         self.visits = 0
+        self.young_until: int | None = None
         self.published_at: Micros | None = None
         self._published_visits = 0
         self._news = 0.0
         self._urgent = False
         self._refunds: dict[str, tuple[float, float]] = {}
+
+    def visit(self, seq: int) -> None:
+        """Count the decision with this number in the log; they come in order."""
+        self.visits += 1
+        if self.visits == YOUNG:
+            self.young_until = seq
+
+    def booked_in_parts(self, seq: int) -> bool:
+        """Whether the "no" of the decision with this number, which was counted, is booked in parts.
+
+        It follows from the decision and not from how many came since, so that no "no" is booked by both rules.
+        """
+        return self.young_until is None or seq <= self.young_until
 
     def learn(self, head: HeadName, examples: Sequence[Example]) -> None:
         """Learn at most 100 examples of one head."""
@@ -114,6 +129,7 @@ class PlacementModel:
             self._published_visits,
             -1 if self.published_at is None else self.published_at,
             self.clicks,
+            -1 if self.young_until is None else self.young_until,
         ]
         out: Arrays = {
             "counts": np.array(counts, dtype=np.int64),
@@ -131,7 +147,8 @@ class PlacementModel:
     @staticmethod
     def restored(placement: str, arrays: Arrays, layout: Layout, forgetting: float) -> PlacementModel:
         """The model that `arrays` wrote, moved to `layout` if the columns have changed since."""
-        visits, published_visits, published_at, clicks = (int(count) for count in arrays["counts"])
+        visits, published_visits, published_at, clicks, *more = (int(count) for count in arrays["counts"])
+        young_until = more[0] if more else (-1 if visits <= YOUNG else 0)  # a state from before it was kept
         written = Layout(
             tuple(map(str, arrays["features"])),
             tuple(map(str, arrays["attributes"])),
@@ -143,6 +160,7 @@ class PlacementModel:
             if written != layout:
                 model.heads[name] = head.moved_to(layout)
         model.visits, model._published_visits = visits, published_visits
+        model.young_until = None if young_until < 0 else young_until
         model.published_at = None if published_at < 0 or written != layout else published_at
         model._news, model._urgent = float(arrays["news"][0]), bool(arrays["news"][1])
         pairs = arrays["refunds"].astype(np.float64).tolist()

@@ -15,6 +15,7 @@ from vitrina.core.event import CLICK, ORDER, REFUND, Event
 from vitrina.decide.delays import AGES, Delays
 from vitrina.decide.engine import Engine
 from vitrina.decide.learning import Learner, LearnerSettings
+from vitrina.decide.placement_model import YOUNG
 from vitrina.understand.features.commerce import FEATURES, NUMBER
 from vitrina.understand.features.fold import FeatureSet
 from vitrina.understand.features.vector import Vectoriser
@@ -102,6 +103,87 @@ def test_a_no_is_booked_in_thirds_at_the_ages_of_the_delays(school):
     np.testing.assert_allclose(booked, [0, 1 / 3, 2 / 3, 1])
     school.later(DAY)
     assert school.learner.weights("home") == {"click": pytest.approx(1), "buy": 0}
+
+
+class Ledger(Learner):
+    """A learner that notes what it books against each decision, and when."""
+
+    def __init__(self, *args, **fields):
+        super().__init__(*args, **fields)
+        self.booked = {}
+
+    def _teach(self, row, k, head, y, weight):
+        assert y == 0.0
+        self.booked.setdefault(row.id, []).append((len(self.steps), weight))
+        super()._teach(row, k, head, y, weight)
+
+    steps = ()
+
+
+def ledger_of(school):
+    """The school's learner, exchanged for one that keeps a ledger."""
+    school.learner = Ledger(
+        school.store, school.log, school.outcomes, school.catalogue, features=Vectoriser().names,
+        feature_set=NUMBER * 1000 + Vectoriser().number, settings=school.settings,
+    )  # fmt: skip
+    return school.learner
+
+
+ONE_HEAD = {"outcomes": (OutcomeRule(event=ORDER, window=7 * DAY),)}
+
+
+@pytest.mark.parametrize(("kind", "quick"), [("click", False), ("sale", False), ("sale", True)])
+def test_a_no_weighs_one_however_the_placement_grows_up_meanwhile(tmp_path, kind, quick):
+    """Sixty decisions, of which the 30th is the last one of the placement's youth, and some are booked in part by then.
+
+    Sales that come within seconds are a case of their own: a "no" would be due before its decision is counted.
+    """
+    school = School(tmp_path, **(ONE_HEAD if kind == "sale" else {}))
+    ledger = ledger_of(school)
+    if quick:
+        for _ in range(10_000):
+            ledger._delays["sale"].add(SECOND)
+    school.decide("first")
+    school.later(100 * DAY)
+    ledger._models["home"].visits = YOUNG - 30
+    ages, made, parts = ledger.ages()[kind], [], set()
+    assert (ages[2] < ledger.ages()["click"][0]) == quick
+    for number in range(60):
+        made.append(school.decide(str(number)).id)
+        school.later(SECOND if quick else ages[2] // 10)
+        if not parts and ledger._models["home"].visits > YOUNG:
+            parts = {len(ledger.booked.get(decision, ())) for decision in made[:30]}
+    school.later(100 * DAY)
+    assert parts == {3} if quick else parts >= {1, 2, 3}
+    weights = [[weight for _, weight in ledger.booked[decision]] for decision in made]
+    assert [sum(each) for each in weights] == pytest.approx([1.0] * 60)
+    assert [len(each) for each in weights] == [3] * 30 + [1] * 30
+    assert ledger._models["home"].visits == YOUNG + 30
+    school.store.close()
+
+
+def test_of_a_grown_up_placement_the_age_follows_from_the_id_and_each_is_as_frequent(tmp_path):
+    """600 decisions: a share of a third varies by √(⅓·⅔/600) = .019; four of those. Read again, each is as before."""
+    school = School(tmp_path, save_seconds=1e9)
+    ledger = ledger_of(school)
+    school.decide("first")
+    school.later(DAY)
+    ledger._models["home"].visits = YOUNG
+    ledger._models["home"].young_until = 1
+    ledger.save(school.clock.now())
+    made, start = [school.decide(str(number)).id for number in range(600)], school.clock.now()
+    found = []
+    for _ in range(2):
+        learner = ledger_of(school)  # as it was saved above
+        for age in learner.ages()["click"]:
+            learner.steps = (*learner.steps, age)
+            learner.step(start + age)
+        assert all(len(learner.booked[decision]) == 1 for decision in made)
+        found.append([learner.booked[decision][0] for decision in made])
+    assert found[0] == found[1]
+    assert {weight for _, weight in found[0]} == {1.0}
+    shares = np.bincount([stage for stage, _ in found[0]], minlength=4)[1:] / 600
+    np.testing.assert_allclose(shares, 1 / 3, atol=4 * 0.0193)
 
 
 def test_a_late_yes_ends_the_booking(school):
