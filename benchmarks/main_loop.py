@@ -280,7 +280,7 @@ def _introduction(number: int) -> bytes:
     calls = []
     for i in range(100):
         person = number * 100 + i
-        consent = {"consent": {"categoryPreferences": {"personalisation": True}}}
+        consent = {"consent": {"categoryPreferences": {"personalisation": True, "model_training": True}}}
         calls.append(
             {"messageId": f"who-{person}", "type": "identify", "userId": f"user-{person}", "context": consent}
             | {"traits": {"age": 20 + person % 50, "city": "Riga"}}

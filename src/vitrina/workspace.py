@@ -65,7 +65,7 @@ from vitrina.people import People
 from vitrina.retention import Retention
 from vitrina.storage.claim import Claim
 from vitrina.storage.connect import parse_address, store_address
-from vitrina.storage.doctor import Health, examine
+from vitrina.storage.doctor import Check, Health, examine
 from vitrina.storage.drainer import Drainer
 from vitrina.storage.engine import Engine
 from vitrina.storage.lake import Lake
@@ -258,6 +258,8 @@ class Workspace:
             self.catalogue,
             features=self.vectoriser.names,
             feature_set=self.features.number * 1000 + self.vectoriser.number,
+            personal=self.vectoriser.personal,
+            may_train=self._may_train,
             settings=LearnerSettings(
                 draws=decide.draws, scale=decide.scale, forgetting=decide.forgetting, seed=self._seed % (1 << 32)
             ),
@@ -324,7 +326,7 @@ class Workspace:
             lambda: Engine(self.lake, self._streams, threads=1),
             wanted=lambda: self.catalogue.size > self.settings.decide.candidates,
             take=self.decider.use,
-            may_train=self._may_train,
+            may_train=lambda user_id: self._may_train(f"u:{user_id}"),
             memory=self.purchases,
             clock=self.clock,
         )
@@ -371,9 +373,10 @@ class Workspace:
         self.outcomes.join(event)
         self.stock.fold(event)
 
-    def _may_train(self, user_id: str) -> bool:
-        profile = self.profiles.find(user_id, None)
-        answer = ask(profile, Purpose.MODEL_TRAINING, self.clock.now(), adult_age=self.settings.privacy.adult_age)
+    def _may_train(self, subject: str) -> bool:
+        adult_age = self.settings.privacy.adult_age
+        with self.profiles.reading():
+            answer = ask(self.profiles.of(subject), Purpose.MODEL_TRAINING, self.clock.now(), adult_age=adult_age)
         return isinstance(answer, Grant)
 
     def _offers_of(self, number: int) -> tuple[str, ...] | None:
@@ -658,8 +661,8 @@ class Workspace:
         return found
 
     def doctor(self) -> Health:
-        """Every effective setting with its origin, and checks of disk, clock, versions, store and lake."""
-        return examine(
+        """Every setting with its origin; checks of disk, clock, versions, store and lake; what may be learned."""
+        health = examine(
             self.root,
             config.settings_table(self.settings, self.origins),
             self.store,
@@ -667,3 +670,5 @@ class Workspace:
             self._streams,
             self.clock,
         )
+        learning = Check("learning", True, self.learner.permission_said())
+        return msgspec.structs.replace(health, checks=[*health.checks, learning])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pytest
 
 import vitrina
 from vitrina.core.access import Source
+from vitrina.core.catalogue import Creative, CreativeStatus, Offer, Placement
+from vitrina.core.clock import DAY, SimulatedClock, from_datetime
 from vitrina.core.consent import Purpose
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, NotFoundError, UserError
+from vitrina.core.money import Money
 
 SERVER = Source(name="server", kind="secret", trusted=True)
 HOLDER = """
@@ -232,6 +236,27 @@ def test_a_healthy_workspace_is_said_to_be(folder: Path) -> None:
     assert {check.name for check in report.checks} >= {"disk", "clock", "versions", "store", "lake.events"}
     assert report.versions["vitrina"] == vitrina.__version__
     assert all(setting.description for setting in report.settings)
+
+
+def test_the_doctor_says_of_whom_nothing_personal_is_learned(folder: Path) -> None:
+    """Anna permits personalisation alone, Boris training of models too; both look, are decided for, and do nothing."""
+    clock = SimulatedClock(from_datetime(datetime(2026, 5, 1, tzinfo=UTC)))
+    answers = {"анна": {"personalisation": True}, "борис": {"personalisation": True, "model_training": True}}
+    with vitrina.open(folder, clock=clock, threaded=False) as workspace:
+        workspace.catalogue.put(Placement(id="home", holdout=0.0, currency="RUB"))
+        workspace.catalogue.put(Offer(id="tea", name="Чай", margin=Money(100, "RUB")))
+        workspace.catalogue.put(Creative(id="tea-web", offer_id="tea", status=CreativeStatus.APPROVED))
+        for person, said in answers.items():
+            send(workspace, {**viewed(person, person), "context": {"consent": {"categoryPreferences": said}}})
+        workspace.step()
+        for person in answers:
+            workspace.decide(DecideRequest(placement="home", user_id=person))
+        clock.advance(DAY)
+        workspace.step()
+        assert check(workspace, "learning")[0] and workspace.doctor().ok
+    with vitrina.open(folder, clock=clock) as workspace:
+        assert check(workspace, "learning")[1].startswith("3 of 6 examples of personalised decisions")
+        assert "model_training" in check(workspace, "learning")[1]
 
 
 def test_the_doctor_misses_a_file_of_the_lake(folder: Path) -> None:

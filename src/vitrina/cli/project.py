@@ -44,7 +44,7 @@ def _answer(question: str, default: str) -> str:
 
 
 def doctor(*, common: Common = HERE) -> None:
-    """Show each setting with where it came from, and check disk, clock, versions, store and lake.
+    """Show each setting with where it came from, check disk, clock, versions, store and lake, and what may be learned.
 
     Ends with code 4 when a check fails.
     """

@@ -15,11 +15,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, insert, select
 
 from vitrina.core.clock import HOUR, SECOND, Clock, Micros
@@ -80,9 +81,13 @@ class Learner:
         decisions, outcomes, lists: what is read.
         features: names of the entries of the vectors that decisions log.
         feature_set: number of those vectors, as decisions log it.
+        personal: places of the entries that come from a person.
+        may_train: whether what is known of a subject may train models, now; asked about personalised decisions only.
 
     Attributes:
         skipped: examples left out since the start because their vector or list of candidates is no longer understood.
+        personalised: examples of personalised decisions so far.
+        unpermitted: those of them that were learned with the personal entries left out, for want of permission.
         failure: why the thread's last step failed, "" when it didn't.
     """
 
@@ -95,10 +100,15 @@ class Learner:
         *,
         features: tuple[str, ...],
         feature_set: int,
+        personal: Sequence[int] = (),
+        may_train: Callable[[str], bool] = lambda subject: True,
         settings: LearnerSettings | None = None,
     ) -> None:
         self.settings = settings or LearnerSettings()
         self.skipped = 0
+        self.personalised = self.unpermitted = 0
+        self._personal = list(personal)
+        self._may_train = may_train
         self.failure = ""
         self._store = store
         self._outcome_journal = outcomes.journal
@@ -358,10 +368,21 @@ class Learner:
         example = self._lessons.example(row, k, head, y, weight)
         if example is None:
             return
+        if row.personalised:
+            self.personalised += 1
+            if not self._may_train(row.subject):
+                self.unpermitted += 1
+                example = msgspec.structs.replace(example, x=self._of_the_page(example.x))
         batch = self._waiting.setdefault((example.placement, head), [])
         batch.append(example)
         if len(batch) >= _BURST:
             self._teach_batch(example.placement, head)
+
+    def _of_the_page(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vector as it would have been on this page for nobody in particular."""
+        x = x.copy()
+        x[self._personal] = 0.0
+        return x
 
     def _teach_all(self) -> None:
         for placement, head in sorted(self._waiting):
@@ -378,6 +399,15 @@ class Learner:
         """How much each head of a placement has learned: the sum of the weights of its examples, by head."""
         model = self._models.get(placement_id)
         return {} if model is None else {name: head.weight for name, head in model.heads.items()}
+
+    def permission_said(self) -> str:
+        """What the model may learn of people, in a sentence, from everything that was learned so far."""
+        if not self.unpermitted:
+            return f"{self.personalised:,} examples of personalised decisions, all permitted"
+        return (
+            f"{self.unpermitted:,} of {self.personalised:,} examples of personalised decisions were learned without "
+            "anything personal: the people did not permit model_training; ask for it where you ask for personalisation"
+        )
 
     def losses(self, placement_id: str) -> dict[str, float]:
         """Share of the margin that refunds take back, by offer; "" stands for offers that never sold."""
@@ -404,7 +434,10 @@ class Learner:
             self._save(now)
 
     def _own_arrays(self) -> Arrays:
-        out: Arrays = {"cursors": np.array([self._cursors[name] for name in sorted(self._cursors)], dtype=np.int64)}
+        out: Arrays = {
+            "cursors": np.array([self._cursors[name] for name in sorted(self._cursors)], dtype=np.int64),
+            "permission": np.array([self.personalised, self.unpermitted], dtype=np.int64),
+        }
         return out | {f"delays_{kind}": delays.counts for kind, delays in self._delays.items()}
 
     def _blank(self) -> Arrays:
@@ -442,6 +475,7 @@ class Learner:
         own = unpack_arrays(states.pop("")) if "" in states else self._blank()
         for cursor, seq in zip(sorted(self._cursors), own["cursors"].tolist(), strict=True):
             self._cursors[cursor] = seq
+        self.personalised, self.unpermitted = (int(count) for count in own.get("permission", (0, 0)))
         for kind, delays in self._delays.items():
             delays.restore(own[f"delays_{kind}"])
         for name, body in states.items():

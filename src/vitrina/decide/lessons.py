@@ -3,6 +3,8 @@
 An example says: for this vector and this offer it happened, or it didn't, and how much that counts. Reading writes
 nothing; where it stopped is the caller's to remember.
 
+What is personal in a vector is learned only of people who permit it (`Learner`).
+
 Nothing is learned from previews and replays, from the slate that a holdout person did not see, from untrusted sales and
 from clicks of robots. What a holdout person did see teaches like any other: the model is conditional on what was shown.
 """

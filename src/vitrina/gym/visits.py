@@ -135,7 +135,8 @@ class Visits:
         if person.number not in self._met:
             self._met.add(person.number)
             traits = {"age": person.age} if person.age is not None else {}
-            consent = {"consent": {"categoryPreferences": {"personalization": person.consents}}}
+            answers = dict.fromkeys(("personalization", "model_training"), person.consents)
+            consent = {"consent": {"categoryPreferences": answers}}
             messages.append(self._message("identify", person, at, traits=traits, context=consent))
         for place, category in enumerate(seen):
             properties = {"product_id": f"{category}-{int(self._rng.integers(40))}", "category": category}

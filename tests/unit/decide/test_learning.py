@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit.decide.shop import SECRET, Person, Shop
+from tests.unit.decide.test_engine import viewer
 from vitrina.core.catalogue import OutcomeRule
 from vitrina.core.clock import DAY, HOUR, MINUTE, SECOND, SystemClock
 from vitrina.core.decision import DecideRequest
@@ -361,6 +362,67 @@ def test_a_person_that_was_erased_no_longer_teaches(school):
     school.store.write(lambda connection: school.journal.delete_subjects(connection, ["u:1"]))
     school.later(DAY)
     assert school.learner.weights("home") == {}
+
+
+@pytest.fixture
+def pupils(tmp_path):
+    """A school of one offer whose person 1 permits personalisation, and whose learner asks `school.permitted`."""
+    school = School(tmp_path)
+    school.permitted = set()
+    school.learner = Learner(
+        school.store, school.log, school.outcomes, school.catalogue, features=Vectoriser().names,
+        feature_set=NUMBER * 1000 + Vectoriser().number, settings=school.settings,
+        personal=Vectoriser().personal, may_train=school.permitted.__contains__,
+    )  # fmt: skip
+    school.people.by_user["1"] = Person("u:1", consents=("personalisation",), state=viewer())
+    yield school
+    school.store.close()
+
+
+def personal_weights(school, head):
+    """What was learned of personal entries, by all offers and by single ones."""
+    model, personal = school.learner._models["home"].heads[head], list(Vectoriser().personal)
+    own = [place for place, entry in enumerate(model.layout.subset) if entry in personal]
+    shared = model.mean.reshape(len(Vectoriser().names), -1)[personal]
+    return np.concatenate([shared.ravel(), model.offer_mean[:, own].ravel()])
+
+
+def test_of_somebody_who_does_not_permit_it_only_what_the_page_knew_is_learned(pupils):
+    row = pupils.decide("1", context={"device": "mobile"})
+    assert row.personalised
+    pupils.event(CLICK, row)
+    pupils.event(ORDER, row, order_id="1", value=300)
+    pupils.decide("1")
+    pupils.later(DAY)
+    assert pupils.learner.weights("home") == {"click": pytest.approx(2), "buy": 1}
+    assert not personal_weights(pupils, "click").any() and not personal_weights(pupils, "buy").any()
+    assert pupils.learner._models["home"].heads["click"].mean.any()
+    assert (pupils.learner.personalised, pupils.learner.unpermitted) == (5, 5)
+    pupils.learner.save(pupils.clock.now())
+    assert "5 of 5 examples" in pupils.open().permission_said()
+
+
+def test_permission_is_asked_when_it_is_learned(pupils):
+    """A "no" is booked in thirds: the person allows it after the first of them, and takes it back after the second."""
+    pupils.decide("1")
+    start, seen = pupils.clock.now(), []
+    for age, answer in zip(
+        pupils.learner.ages()["click"],
+        (pupils.permitted.discard, pupils.permitted.add, pupils.permitted.discard),
+        strict=True,
+    ):
+        answer("u:1")
+        pupils.learner.step(start + age)
+        seen.append((pupils.learner.unpermitted, personal_weights(pupils, "click").copy()))
+    assert [unpermitted for unpermitted, _ in seen] == [1, 1, 2]
+    assert not seen[0][1].any() and seen[1][1].any()
+
+
+def test_nobody_is_asked_about_what_the_page_alone_decided(pupils):
+    pupils.event(CLICK, pupils.decide("2"))
+    pupils.later(DAY)
+    assert pupils.learner.weights("home")["click"] == 1
+    assert (pupils.learner.personalised, pupils.learner.unpermitted) == (0, 0)
 
 
 def test_in_its_own_thread_a_bank_comes_within_seconds(tmp_path):

@@ -134,6 +134,16 @@ def test_the_vector_has_stated_entries() -> None:
     assert named["weekday sine"] == pytest.approx(math.sin(2 * math.pi / 7))
 
 
+def test_without_its_personal_entries_a_vector_is_that_of_nobody() -> None:
+    vectoriser = Vectoriser()
+    values = dict.fromkeys([*(feature.name for feature in FEATURES), "top_category"], 3)
+    for known in (values, {**values, "top_category": "tea", "average_order": None}, {}):
+        x = vectoriser.vector(known, {"device": "mobile"}, 1_700_000_000_000_000)
+        assert x[list(vectoriser.personal)].any()
+        x[list(vectoriser.personal)] = 0.0
+        np.testing.assert_array_equal(x, vectoriser.empty({"device": "mobile"}, 1_700_000_000_000_000))
+
+
 def test_the_empty_vector_holds_nothing_personal() -> None:
     vectoriser = Vectoriser()
     x = vectoriser.empty({"device": "tablet"}, DAY0 + HOUR)

@@ -102,12 +102,17 @@ class Vectoriser:
     Args:
         columns: what to put into the vector, in this order.
         number: version of the columns.
+
+    Attributes:
+        names, size: names of the entries, and how many there are.
+        personal: places of the entries that come from a person: all others are the page's, or the same for everybody.
     """
 
     def __init__(self, columns: Sequence[Column] = COMMERCE_COLUMNS, number: int = VECTOR_NUMBER) -> None:
         self.number = number
         self.columns = tuple(columns)
         names = ["constant", "personal"]
+        personal = [1]
         self._person = _Part([], [])
         self._context = _Part([], [])
         self._clock: int | None = None
@@ -123,7 +128,10 @@ class Vectoriser:
                     part.numbers.append((field, at, missing, column.log, column.centre, 1 / column.spread))
                 else:
                     part.categories.append((field, _categories(column, at), height(len(_entry_names(column)))))
+                if not contextual:
+                    personal += range(at, at + len(_entry_names(column)))
             names += _entry_names(column)
+        self.personal = tuple(personal)
         self.names = tuple(names)
         self.size = len(names)
         self._nobody = [1.0] + [0.0] * (self.size - 1)
