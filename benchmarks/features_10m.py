@@ -37,7 +37,7 @@ copy (
     'a:' || md5(person::varchar) as subject, null::varchar as user_id, md5(person::varchar) as anonymous_id,
     moment as occurred_at, moment as received_at, moment + interval 1 millisecond as available_at,
     'shop' as source, kind >= 94 as trusted, false as backfilled, false as quarantined,
-    case when kind >= 94 then 'o' || i end as order_id,
+    null::varchar as violation, case when kind >= 94 then 'o' || i end as order_id,
     case when kind between 18 and 75 then 'p' || item end as product_id,
     case when kind between 18 and 75 then 'category ' || item % 40 end as category,
     null::varchar as decision_id, null::varchar as offer_id, null::bigint as value,
