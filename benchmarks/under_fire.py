@@ -251,6 +251,7 @@ def fill_inbox(folder: Path, count: int) -> None:
 
     source = Source("bench", "write", trusted=False)
     with vitrina.open(folder, threaded=False) as opened:
+        opened.claim()
         for number in range(count // 1_000):
             opened.receive(load.batch(number, "inbox", 1_000), "batch", source).result()
             opened.profiles.step()
