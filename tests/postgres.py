@@ -47,6 +47,12 @@ class Server:
         self._run("initdb", "-D", str(self.folder / "data"), "-U", _USER, "--auth=trust", "-E", "UTF8", "--no-sync")
         self.start()
 
+    @property
+    def pid(self) -> int:
+        """The process that the others are children of."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, database: str = "postgres") -> str:
         """The address of a database, as `storage.url` takes it."""
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
