@@ -80,8 +80,8 @@ def move(source: Store, to: str, settings: Path, progress: Progress | None = Non
     config.parse(text.encode(), str(settings), {})
     part = settings.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
+    part.replace(settings)  # before the old file gets another name: killed between the two, nobody opens an empty store
     kept = _set_aside(source) if source.address.is_sqlite else ""
-    part.replace(settings)
     return Migration(str(source.address), str(parsed), kept, sum(table.rows for table in tables), tables)
 
 
