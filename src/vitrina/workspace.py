@@ -68,6 +68,7 @@ from vitrina.storage.connect import parse_address, store_address
 from vitrina.storage.doctor import Check, Health, examine
 from vitrina.storage.drainer import Drainer
 from vitrina.storage.engine import Engine
+from vitrina.storage.journal import JournalRow
 from vitrina.storage.lake import Lake
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket, Tickets
@@ -245,12 +246,16 @@ class Workspace:
         self.profiles = ProfileBook(
             self.store,
             journals.events,
-            steps=(self._fold_features, self._fold_outcome),
+            steps=(self._fold_outcome, self._fold_features),
             merge=self._merge_features,
             clock=self.clock,
             write_consents=write_consents,
             repeats=lambda events: came_before(events, self.lake, self._streams[0], window),
         )
+        journals.decisions.after_failure.append(self._untouch)
+        for owed in (self.outcomes.owed, self.stock.owed):
+            self.profiles.before_save.append(owed.renew)
+            self.profiles.in_save.append(owed.check)
         self.learner = Learner(
             self.store,
             self.decisions,
@@ -372,6 +377,11 @@ class Workspace:
             return
         self.outcomes.join(event)
         self.stock.fold(event)
+
+    def _untouch(self, rows: Sequence[JournalRow]) -> None:
+        """Decisions that could not be logged were shown to nobody."""
+        for row in rows:
+            self.profiles.untouch_decision(row.subject, row.at)
 
     def _may_train(self, subject: str) -> bool:
         adult_age = self.settings.privacy.adult_age

@@ -219,6 +219,9 @@ class Writer:
     def _announce(self, group: list[Job], outcomes: list[Outcome]) -> None:
         committed: dict[Journal, list[CommittedRow]] = {}
         for job, (numbers, error) in zip(group, outcomes, strict=True):
+            if isinstance(job, Append) and error is not None:
+                for listener in job.journal.after_failure:
+                    listener(job.rows)
             if isinstance(job, Append) and error is None and job.journal.after_commit:
                 committed.setdefault(job.journal, []).extend(
                     [
