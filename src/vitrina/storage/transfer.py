@@ -18,10 +18,11 @@ from vitrina.storage.connect import parse_address, store_address
 from vitrina.storage.declared import metadata
 from vitrina.storage.store import Store
 
-__all__ = ["Migration", "Moved", "move", "transfer"]
+__all__ = ["STORE_VARIABLE", "Migration", "Moved", "move", "transfer"]
 
 _ROWS = 1_000
-_VARIABLE = "VITRINA_STORAGE_URL"
+STORE_VARIABLE = "VITRINA_STORAGE_URL"
+"""A setting that stands above the file's, so that no command can move the store."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -64,11 +65,11 @@ def move(source: Store, to: str, settings: Path, progress: Progress | None = Non
     parsed = parse_address(address)
     if parsed == source.address:
         raise ConflictError("the store is there already.", code="store.same", where=str(parsed), cure="Nothing to do.")
-    if _VARIABLE in os.environ:
+    if STORE_VARIABLE in os.environ:
         raise UserError(
-            f"{_VARIABLE} says where the store is, whatever vitrina.toml says.",
+            f"{STORE_VARIABLE} says where the store is, whatever vitrina.toml says.",
             code="store.variable",
-            where=_VARIABLE,
+            where=STORE_VARIABLE,
             cure="Remove the variable, migrate, and set it again if you need it.",
         )
     target = Store.open(address, threaded=False)
