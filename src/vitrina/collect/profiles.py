@@ -221,6 +221,9 @@ class ProfileBook:
                     self.save()
                     ended = time.monotonic()
                     due = ended + min(max(_SAVE_SECONDS, _SAVE_SHARE * (ended - begun)), _LONGEST_SAVE_SECONDS)
+            except MachineError as error:
+                log.warning("folding or saving profiles waits for the store: %s", error.message)
+                time.sleep(_RETRY_SECONDS)
             except Exception:
                 log.exception("folding or saving profiles failed; nothing is lost, it is tried again")
                 time.sleep(_RETRY_SECONDS)

@@ -18,7 +18,16 @@ from vitrina.core.errors import MachineError, OverloadedError
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.tables import consumer_offset
 from vitrina.storage.ticket import Ticket, settle
-from vitrina.storage.transaction import Alone, Append, Call, Job, Outcome, Transactions, as_machine_error
+from vitrina.storage.transaction import (
+    Alone,
+    Append,
+    Call,
+    Job,
+    Outcome,
+    Transactions,
+    as_machine_error,
+    is_machine_fault,
+)
 
 __all__ = ["GROUP_ROWS", "Writer"]
 
@@ -199,10 +208,12 @@ class Writer:
         try:
             outcomes = self._transactions.commit(group)
         except Exception as error:  # whatever it was, nobody may be left waiting
-            if self.healthy:
+            fault = as_machine_error(error)
+            if self.healthy and is_machine_fault(error):
+                log.error("%s", fault.message)  # where it was noticed says nothing about a full disk
+            elif self.healthy:
                 log.exception("the store could not be written")
             self._transactions.reset()
-            fault = as_machine_error(error)
             self.healthy, self.cause = False, fault
             return [(None, fault) for _ in group]
         self.healthy, self.cause = True, None
