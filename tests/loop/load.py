@@ -39,7 +39,7 @@ class Load:
         served: request id → decision id of every decision that was answered.
         credited: decisions whose click was answered with 200.
         offer: the last body of the offer `p1` that was answered with 200, and those that were not answered since.
-        refused: answers that asked to come again.
+        refused: answers that asked to come again; `refusal` is the last one.
         wrong: answers that must not be, in words.
     """
 
@@ -49,6 +49,7 @@ class Load:
         self.credited: set[str] = set()
         self.offer: list[str] = ["cups"]
         self.refused = 0
+        self.refusal = ""
         self.wrong: list[str] = []
         self._key = key
         self._edits = edits
@@ -92,10 +93,10 @@ class Load:
         """One more batch, of a size that no reserve of the disk takes; its status."""
         self._sent[0] += 1
         calls = [make_call(f"once-{self._sent[0]}-{k}", self._chance[0]) for k in range(200)]
-        before = self.refused
+        self.refusal = ""
         with server.client(self._key) as client:
             self._try(client, self._batch(calls))
-        return 503 if self.refused > before else 200
+        return int(json.loads(self.refusal)["status"]) if self.refusal else 200
 
     def _send(self, server: Served, sender: int) -> None:
         chance = self._chance[sender]
@@ -156,6 +157,7 @@ class Load:
         if answer.status_code in _LATER:
             with self._lock:
                 self.refused += 1
+                self.refusal = answer.text
             raise _Later
         if answer.status_code != 200:
             self.wrong.append(f"{answer.request.url.path} {answer.status_code}: {answer.text[:300]}")

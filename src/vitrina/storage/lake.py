@@ -367,7 +367,13 @@ class Lake:
 
     @contextmanager
     def _writing(self) -> Generator[None]:
-        """Be the only one who writes the lake; may be nested."""
+        """Be the only one who writes the lake; may be nested.
+
+        Raises:
+            MachineError: the disk failed; what was being moved is still where it was.
+        """
+        from deltalake.exceptions import DeltaError
+
         with self._lock:
             if self._depth:
                 yield
@@ -376,6 +382,13 @@ class Lake:
                 self._depth += 1
                 try:
                     yield
+                except (DeltaError, OSError) as error:
+                    raise MachineError(
+                        f"the lake could not be written: {error}.",
+                        code="lake.write",
+                        where=str(self.folder),
+                        cure="Check the free space and the state of the disk; nothing was lost, it is tried again.",
+                    ) from error
                 finally:
                     self._depth -= 1
 

@@ -72,6 +72,8 @@ def move(source: Store, to: str, settings: Path, progress: Progress | None = Non
             where=STORE_VARIABLE,
             cure="Remove the variable, migrate, and set it again if you need it.",
         )
+    if not to:
+        _set_aside(Path(str(parsed.url.database)))  # of an earlier move, or of one that was killed
     target = Store.open(address, threaded=False)
     try:
         tables = transfer(source, target, progress)
@@ -82,15 +84,18 @@ def move(source: Store, to: str, settings: Path, progress: Progress | None = Non
     part = settings.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(settings)  # before the old file gets another name: killed between the two, nobody opens an empty store
-    kept = _set_aside(source) if source.address.is_sqlite else ""
+    kept = ""
+    if source.address.is_sqlite:
+        source.close()
+        kept = _set_aside(Path(str(source.address.url.database)))
     return Migration(str(source.address), str(parsed), kept, sum(table.rows for table in tables), tables)
 
 
-def _set_aside(store: Store) -> str:
-    """Close a SQLite store and give its file a name under which nobody opens it by mistake."""
-    store.close()
-    file = Path(str(store.address.url.database))
+def _set_aside(file: Path) -> str:
+    """Give a SQLite store that nobody has open a name by which nobody opens it by mistake; "" when it isn't there."""
     aside = file.with_name(f"{file.name}.before-migration-{time.strftime('%Y%m%dT%H%M%S')}")
+    if not file.exists():
+        return ""
     for tail in ("", "-wal", "-shm"):
         found = file.with_name(file.name + tail)
         if found.exists():

@@ -169,7 +169,9 @@ def test_a_backup_under_load_is_one_state(tmp_path: Path, rounds: int, seed: int
             late = [make_call(f"late-{k}", chance) for k in range(50)]
             send(workspace, *late, *[calls[name] for name in names[:200]])
             workspace.drain()
-            assert sorted(column(workspace, "events", "message_id")) == sorted([*names, *(c["messageId"] for c in late)])
+            assert sorted(column(workspace, "events", "message_id")) == sorted(
+                [*names, *(c["messageId"] for c in late)]
+            )
             sent = send_calls([*late, *[calls[name] for name in names]], chance)
             assert state_of(workspace, now) == clean_fold(workspace, tmp_path / "clean", sent, now)
         shutil.rmtree(again)
