@@ -500,9 +500,17 @@ class Workspace:
 
     def back_up(self, target: str | Path, progress: Progress | None = None) -> Backup:
         """Write a backup, which others need not stop for; see `vitrina.storage.backup.make`."""
-        settings = self.root / SETTINGS
+        plan = self.settings.collect.plan
         made = backup.make(
-            self.store, self.lake, self._streams, settings, Path(target), self.clock, vitrina.__version__, progress
+            self.store,
+            self.lake,
+            self._streams,
+            self.root / SETTINGS,
+            [self.root / name for name in ("imports", "simulated", *([plan] if plan else []))],
+            Path(target),
+            self.clock,
+            vitrina.__version__,
+            progress,
         )
         self.audit.record("backup", "store.backup", {"made_at": made.made_at, "bytes": made.bytes})
         return made

@@ -38,7 +38,6 @@ MANIFEST = "manifest.json"
 SETTINGS = "vitrina.toml"
 STORE = "store.db"
 _ATTEMPTS = 5
-_BESIDE = ("imports", "simulated")
 Progress = Callable[[int, int | None], None]
 
 
@@ -91,6 +90,7 @@ def make(
     lake: Lake,
     streams: Sequence[Stream],
     settings: Path,
+    beside: Sequence[Path],
     target: Path,
     clock: Clock,
     program: str,
@@ -100,7 +100,8 @@ def make(
 
     Args:
         store, lake, streams: of the workspace.
-        settings: its `vitrina.toml`; what lies beside it and belongs to it (reports of imports) is taken too.
+        settings: its `vitrina.toml`.
+        beside: files and folders of the workspace that are taken too, where they are there and inside its folder.
         target: a folder to be made, or a file whose name ends in `.tar`.
         clock: stamps it.
         program: version of the program, for the manifest.
@@ -121,7 +122,7 @@ def make(
             remove(part)
             try:
                 with closing(open_sink(part, tar=target.suffix == ".tar")) as sink:
-                    manifest = _fill(sink, store, lake, streams, settings, copy, clock, program, progress)
+                    manifest = _fill(sink, store, lake, streams, settings, beside, copy, clock, program, progress)
                 break
             except FileNotFoundError:  # an erasure or the retention exchanged files of the version that was copied
                 continue
@@ -142,6 +143,7 @@ def _fill(
     lake: Lake,
     streams: Sequence[Stream],
     settings: Path,
+    beside: Sequence[Path],
     copy: Path,
     clock: Clock,
     program: str,
@@ -152,7 +154,10 @@ def _fill(
     _copy_store(store, copy)
     seen = _look(copy)
     tables = [(stream, lake.version_upto(stream, _bound(stream, seen))) for stream in streams]
-    planned = [(STORE, copy), *((str(path.relative_to(settings.parent)), path) for path in _beside(settings.parent))]
+    planned = [
+        (STORE, copy),
+        *((str(path.relative_to(settings.parent)), path) for path in _files(beside, settings.parent)),
+    ]
     for stream, found in tables:
         planned += [(f"lake/{stream.name}/{path}", file) for path, file in (found.files if found is not None else ())]
     total, done = sum(file.stat().st_size for _, file in planned), 0
@@ -244,10 +249,10 @@ def _settings_of(settings: Path) -> bytes:
     return text.encode()
 
 
-def _beside(root: Path) -> Iterator[Path]:
-    for name in _BESIDE:
-        place = root / name
-        yield from sorted(path for path in ([place] if place.is_file() else place.rglob("*")) if path.is_file())
+def _files(places: Sequence[Path], root: Path) -> Iterator[Path]:
+    for place in places:
+        if place.is_relative_to(root):
+            yield from sorted(path for path in ([place] if place.is_file() else place.rglob("*")) if path.is_file())
 
 
 def _check_place(target: Path, root: Path) -> None:

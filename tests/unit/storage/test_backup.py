@@ -20,8 +20,10 @@ from tests.loop.state import SERVER, clean_fold, column, send_calls, state_of, t
 from tests.postgres import Server
 from tests.unit.govern.test_erasure import traces
 from vitrina.cli import run
+from vitrina.core.config import stated
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, UserError
+from vitrina.govern.access import workspace_secret
 from vitrina.storage.backup import MANIFEST, check, read_manifest
 from vitrina.workspace import Workspace, restore
 
@@ -119,6 +121,7 @@ def test_a_backup_under_load_is_one_state(tmp_path: Path, rounds: int, seed: int
     calls: dict[str, dict[str, Any]] = {}
     acked: list[str] = []
     stopped = threading.Event()
+    fatten(shop)
 
     def work(workspace: Workspace, sender: int) -> None:
         mine, number = random.Random(seed * 10 + sender), 0
@@ -138,7 +141,7 @@ def test_a_backup_under_load_is_one_state(tmp_path: Path, rounds: int, seed: int
             for stream in workspace._streams:  # pyright: ignore[reportPrivateUsage]
                 workspace.lake.compact(stream)
 
-    with vitrina.open(shop) as workspace:
+    with vitrina.open(shop) as workspace, vitrina.open(shop) as beside:
         workspace.start()
         threads = [threading.Thread(target=work, args=(workspace, n)) for n in range(2)]
         threads.append(threading.Thread(target=drain, args=(workspace,)))
@@ -149,7 +152,7 @@ def test_a_backup_under_load_is_one_state(tmp_path: Path, rounds: int, seed: int
             for number in range(rounds):
                 time.sleep(chance.uniform(0.1, 0.6))
                 known.append(set(acked))
-                back_up(shop, tmp_path / f"копия-{number}")  # as the command does: beside the process that works
+                beside.back_up(tmp_path / f"копия-{number}")  # as the command does: beside the process that works
         finally:
             stopped.set()
             for thread in threads:
@@ -346,3 +349,54 @@ def test_a_variable_that_says_where_the_store_is_forbids_restoring(
     with pytest.raises(UserError) as refused:
         restore(tmp_path / "копия", tmp_path / "снова")
     assert refused.value.code == "store.variable"
+
+
+def test_a_tracking_plan_comes_along(shop: Path, tmp_path: Path) -> None:
+    (shop / "план.toml").write_text('[[event]]\nname = "Чай заварен"\n', encoding="utf-8")
+    settings = shop / "vitrina.toml"
+    settings.write_text(stated(settings.read_text(encoding="utf-8"), "collect", "plan", "план.toml"), encoding="utf-8")
+    back_up(shop, tmp_path / "копия")
+    restore(tmp_path / "копия", tmp_path / "снова")
+    assert (tmp_path / "снова" / "план.toml").read_bytes() == (shop / "план.toml").read_bytes()
+
+
+def test_what_is_drained_while_the_store_is_copied_is_folded_after_all(tmp_path: Path) -> None:
+    """The fold asks the lake whether an old event came before: the lake of a backup must not hold what waits for it."""
+    shop, chance, now = tmp_path / "лавка", random.Random(3), time.time_ns() // 1000
+    open_shop(shop)
+    fatten(shop)
+    calls: list[dict[str, Any]] = []
+    met = 0
+    with vitrina.open(shop) as workspace, vitrina.open(shop) as beside:
+        workspace.claim()
+        stream = workspace._streams[0]  # pyright: ignore[reportPrivateUsage]
+        for number in range(40):
+            fresh = [make_call(f"{number}-{k}", chance) for k in range(50)]
+            calls += fresh
+            workspace.receive(json.dumps({"batch": fresh}).encode(), "batch", SERVER).result()
+            moving = threading.Timer(chance.uniform(0.0, 0.1), workspace.drain)
+            before = workspace.lake.offset(stream)
+            moving.start()
+            beside.back_up(backup := tmp_path / f"копия-{number}.tar")
+            if workspace.lake.offset(stream) > before:  # it was moved while the backup was made
+                met += 1
+                restore(backup, tmp_path / "снова")
+                with vitrina.open(tmp_path / "снова") as again:
+                    again.claim()
+                    again.drain()
+                    wanted = clean_fold(again, tmp_path / "clean", send_calls(calls, chance), now)
+                    assert state_of(again, now) == wanted, number
+                shutil.rmtree(tmp_path / "снова")
+            moving.join()
+            backup.unlink()
+            if met == 5:
+                return
+    raise AssertionError(f"only {met} moves met a backup")
+
+
+def fatten(shop: Path) -> None:
+    """Make the store large, so that copying it takes a while."""
+    with vitrina.open(shop) as workspace:
+        for number in range(60):
+            row = {"name": f"ballast-{number}", "value": random.Random(number).randbytes(1 << 20)}
+            workspace.store.write(lambda c, row=row: c.execute(workspace_secret.insert().values(row)))
