@@ -130,6 +130,7 @@ def sync(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -160,6 +161,7 @@ def opened(backup: Path) -> Generator[Callable[[str], IO[bytes]]]:
 
 
 def unreadable(backup: Path, why: str) -> UserError:
+    """The error of something that is no backup."""
     return UserError(
         f"this is no backup of a workspace: {why}.",
         code="backup.unreadable",
@@ -169,6 +171,7 @@ def unreadable(backup: Path, why: str) -> UserError:
 
 
 def hashed(file: IO[bytes], path: str) -> BackedUpFile:
+    """Read a file to its end; what it is, under the name `path`."""
     digest, size = hashlib.sha256(), 0
     while piece := file.read(_PIECE):
         digest.update(piece)

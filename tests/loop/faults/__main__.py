@@ -36,6 +36,9 @@ def _write(reports: list[Report], spent: float) -> None:
         note = f"{report.points} points, {report.events} events, {report.decisions} decisions; {report.note}"
         note += f"; wrong: {'; '.join(report.wrong)[:500]}" if report.wrong else ""
         rows.append(row(name, f"wrong after: {report.kind}", [len(report.wrong)], "findings", target=0, note=note))
+    slowest = next(report.slowest for report in reports if report.kind == "stop server")
+    what = "slowest end of a server under load after SIGTERM"
+    rows.append(row("stop-server-slowest", what, [slowest], "s", target=5.0, note="nothing that was answered is lost"))
     write("faults", rows, ["vitrina", "deltalake", "sqlalchemy", "psycopg"])
     lines = [*_HEAD]
     for r in reports:
