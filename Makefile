@@ -6,7 +6,7 @@ WORKERS ?= 2
 BENCHMARKS = $(patsubst benchmarks/%.py,%,$(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-long test-postgresql check bench serve lock figures reference tag clean
+.PHONY: help venv demo test test-long test-postgresql check faults bench serve lock figures reference tag clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: $(READY)  ## lint, types, the rules of the house, and documentation again
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/docs tests/contract -m "not long and not browser"
 	$(BIN)/python scripts/largest.py
+
+faults: $(READY)  ## kill, fill, jump and take away, hundreds of times; writes docs/dev/faults.md (half an hour)
+	$(BIN)/python -m tests.loop.faults
 
 bench: $(READY)  ## run every benchmark (make bench-NAME runs one, such as bench-main-loop)
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done

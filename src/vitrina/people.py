@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from vitrina.collect.identifiers import erasure_key
@@ -22,7 +24,7 @@ from vitrina.decide.log import DecisionLog
 from vitrina.decide.outcomes import OutcomeLog
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents
-from vitrina.govern.erasure import Erasure, Receipt
+from vitrina.govern.erasure import Erasure, Ledger, Receipt, subjects_in_store
 from vitrina.govern.export import export_rows
 from vitrina.govern.permission import access_grant
 from vitrina.storage.engine import Engine
@@ -31,12 +33,20 @@ from vitrina.storage.store import Store
 from vitrina.storage.stream import Stream
 from vitrina.understand.features import FeatureSet
 
-__all__ = ["People"]
+__all__ = ["People", "TakenOver"]
 
 _IN_FLIGHT_SECONDS = 0.1
 """Time that requests accepted just before a tombstone get to reach the writer."""
 
 _KINDS = frozenset({"u:", "a:", "e:", "p:", "x:"})
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """What taking over a ledger did: its tombstones, rows that were erased, and the receipt (None: nobody was here)."""
+
+    tombstones: int
+    rows: int
+    receipt: str | None
 
 
 class People:
@@ -192,13 +202,55 @@ class People:
         return receipt
 
     def erase_soon(self, identifier: str) -> str:
-        """Begin to erase a person in the background; gives the id to ask for with `erasure`."""
+        """Begin to erase a person in the background; gives the id to ask for with `erasure`.
+
+        It is on disk that it was asked for: a process that is killed meanwhile finishes it when it starts again.
+        """
         erasure_id = new_id("e", self.clock.now(), self.rng)
+        leaves, others = self._leaves(identifier)
+        self.erasures.begin(erasure_id, [*leaves, *others])
         threading.Thread(
             target=self._erase, args=(identifier, erasure_id), name="vitrina-erasure", daemon=False
         ).start()
         self._erasing.add(erasure_id)
         return erasure_id
+
+    def finish_erasures(self) -> list[str]:
+        """Finish, in the background, what a process began and did not live to finish; gives the ids of the receipts."""
+        unfinished = self.erasures.unfinished()
+
+        def finish() -> None:
+            for erasure_id in unfinished:
+                self._erase_known(erasure_id, self.erasures.tombstones())
+
+        if unfinished:
+            threading.Thread(target=finish, name="vitrina-erasure", daemon=False).start()
+        return unfinished
+
+    def take_over(self, ledger: Ledger) -> TakenOver:
+        """Erase everybody whom the ledger of another workspace names, and keep them from coming back."""
+        self.erasures.take_over(ledger)
+        keys = {bytes.fromhex(each.key) for each in ledger.tombstones}
+        receipt = self._erase_known(new_id("e", self.clock.now(), self.rng), keys)
+        rows = 0 if receipt is None else sum(receipt.counts.values())
+        return TakenOver(len(ledger.tombstones), rows, None if receipt is None else receipt.id)
+
+    def _erase_known(self, erasure_id: str, keys: AbstractSet[bytes]) -> Receipt | None:
+        """Erase whoever is here and has one of these tombstones; None when nobody is."""
+
+        def named(subject: str) -> bool:
+            return erasure_key(subject) in keys
+
+        self.profiles.settle()
+        found = subjects_in_store(self.store, named)
+        for stream in self._streams:
+            found |= self.lake.subjects(stream, named)
+        if not found and self.erasures.receipt(erasure_id) is None:
+            return None
+        receipt = self.erasures.erase(erasure_id, sorted(found))
+        self.audit.record("erasure", "person.erase", {"receipt": receipt.id, "rows": sum(receipt.counts.values())})
+        self.store.scrub()
+        return receipt
 
     def erasure(self, erasure_id: str) -> dict[str, Any]:
         """The receipt of an erasure; `doneAt` is null while it goes on.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import numpy as np
 
+import vitrina
 from vitrina.background import Background, parts
 from vitrina.collect.bots import BotCheck
 from vitrina.collect.importers import ImportReport
@@ -55,19 +56,24 @@ from vitrina.decide.wire.placement import PlacementBody
 from vitrina.govern.access import Keys, Users
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents
-from vitrina.govern.erasure import Receipt
+from vitrina.govern.erasure import Ledger, Receipt, read_ledger, write_ledger
 from vitrina.govern.permission import ask
 from vitrina.measure.placement import read_out_of
 from vitrina.measure.read_out import ReadOut
 from vitrina.measure.summary import Summary, summarise
 from vitrina.measure.violations import count_violations
-from vitrina.people import People
+from vitrina.people import People, TakenOver
 from vitrina.retention import Retention
+from vitrina.storage import backup
+from vitrina.storage import restore as restoring
+from vitrina.storage.backup import Backup
+from vitrina.storage.backup import check as check_backup
 from vitrina.storage.claim import Claim
 from vitrina.storage.connect import parse_address, store_address
 from vitrina.storage.doctor import Check, Health, examine
 from vitrina.storage.drainer import Drainer
 from vitrina.storage.engine import Engine
+from vitrina.storage.journal import JournalRow
 from vitrina.storage.lake import Lake
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket, Tickets
@@ -89,10 +95,13 @@ __all__ = [
     "OfferBody",
     "OfferImportReport",
     "PlacementBody",
+    "Restored",
     "Workspace",
+    "check_backup",
     "check_plan",
     "init",
     "open",
+    "restore",
 ]
 
 SETTINGS = "vitrina.toml"
@@ -165,6 +174,53 @@ def check_plan(file: Path) -> list[PlannedEvent]:
         UserError: the file can't be read, or what it says can't be; `where` says where.
     """
     return [event for event in describe(load_plan(file)) if event.group == "own"]
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What `restore` did: the workspace, the moment it is back at, its events, and what became of erased people."""
+
+    workspace: str
+    made_at: str
+    files: int
+    events: int
+    erasures: TakenOver | None
+
+
+def restore(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    erasures: str | Path | None = None,
+    store_url: str = "",
+    progress: Progress | None = None,
+) -> Restored:
+    """Make a workspace of a backup, in a folder that is empty or not there.
+
+    Args:
+        source: what `Workspace.back_up` wrote.
+        erasures: the ledger of erasures (a file, or the folder of the living workspace): whoever was erased after the
+            backup was made is erased from it before the folder gets its name. None leaves them in.
+        store_url: where the store is to lie; "" is a file in the folder.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        ConflictError: the folder or the named store isn't empty.
+        UserError: it is no backup, or no ledger.
+        MachineError: the backup is damaged, or the disk failed.
+    """
+    taken: list[TakenOver] = []
+    events: list[int] = []
+
+    def ready(part: Path) -> None:
+        with open(part, threaded=False) as workspace:
+            workspace.claim()
+            if erasures is not None:
+                taken.append(workspace.take_over_erasures(erasures))
+            events.append(workspace.summary().events)
+
+    manifest = restoring.restore(Path(source), Path(folder), store_url, ready, progress)
+    whole = str(Path(folder).resolve())
+    return Restored(whole, manifest.made_at, len(manifest.files), events[0], taken[0] if taken else None)
 
 
 class Workspace:
@@ -245,12 +301,16 @@ class Workspace:
         self.profiles = ProfileBook(
             self.store,
             journals.events,
-            steps=(self._fold_features, self._fold_outcome),
+            steps=(self._fold_outcome, self._fold_features),
             merge=self._merge_features,
             clock=self.clock,
             write_consents=write_consents,
             repeats=lambda events: came_before(events, self.lake, self._streams[0], window),
         )
+        journals.decisions.after_failure.append(self._untouch)
+        for owed in (self.outcomes.owed, self.stock.owed):
+            self.profiles.before_save.append(owed.renew)
+            self.profiles.in_save.append(owed.check)
         self.learner = Learner(
             self.store,
             self.decisions,
@@ -373,6 +433,11 @@ class Workspace:
         self.outcomes.join(event)
         self.stock.fold(event)
 
+    def _untouch(self, rows: Sequence[JournalRow]) -> None:
+        """Decisions that could not be logged were shown to nobody."""
+        for row in rows:
+            self.profiles.untouch_decision(row.subject, row.at)
+
     def _may_train(self, subject: str) -> bool:
         adult_age = self.settings.privacy.adult_age
         with self.profiles.reading():
@@ -408,9 +473,10 @@ class Workspace:
                 self.profiles.touch_decision(row.subject, row.at, row.assignment_key, shown)
 
     def start(self) -> None:
-        """Start the threads: folder, learner, drainer, refresher."""
+        """Start the threads: folder, learner, drainer, refresher; and finish erasures that were begun."""
         self.claim()
         self.background.start()
+        self.people.finish_erasures()
 
     def step(self) -> None:
         """Fold and learn what waits, and renew the recommender if that is due, in the caller's thread."""
@@ -431,6 +497,23 @@ class Workspace:
         self.store.close()
         self._claim.release()
         return moved
+
+    def back_up(self, target: str | Path, progress: Progress | None = None) -> Backup:
+        """Write a backup, which others need not stop for; see `vitrina.storage.backup.make`."""
+        plan = self.settings.collect.plan
+        made = backup.make(
+            self.store,
+            self.lake,
+            self._streams,
+            self.root / SETTINGS,
+            [self.root / name for name in ("imports", "simulated", *([plan] if plan else []))],
+            Path(target),
+            self.clock,
+            vitrina.__version__,
+            progress,
+        )
+        self.audit.record("backup", "store.backup", {"made_at": made.made_at, "bytes": made.bytes})
+        return made
 
     def drain(self) -> int:
         """Move what waits into the lake, now; gives how many rows."""
@@ -587,6 +670,27 @@ class Workspace:
         """Begin to erase a person in the background; gives the id to ask for with `erasure`."""
         self.claim()
         return self.people.erase_soon(identifier)
+
+    def export_erasures(self, file: str | Path) -> Ledger:
+        """Write the ledger of erasures, as hashes, into a file; a restored backup is cleared of them by it."""
+        ledger = self.people.erasures.ledger()
+        write_ledger(ledger, Path(file))
+        return ledger
+
+    def take_over_erasures(self, ledger: str | Path) -> TakenOver:
+        """Erase everybody whom the ledger of another workspace (a file, or its folder) names.
+
+        Raises:
+            UserError: it is neither.
+        """
+        source = Path(ledger)
+        if source.is_dir():
+            with open(source) as living:
+                found = living.people.erasures.ledger()
+        else:
+            found = read_ledger(source)
+        self.claim()
+        return self.people.take_over(found)
 
     def erasure(self, erasure_id: str) -> dict[str, Any]:
         """The receipt of an erasure; see `vitrina.people.People.erasure`."""

@@ -59,6 +59,11 @@ class Served:
                 self._listens.set()
         self._listens.set()
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def client(self, key: str = "") -> httpx.Client:
         """A client that sends `key` as Basic user."""
         return httpx.Client(base_url=self.address, auth=(key, "") if key else None, timeout=20, trust_env=False)

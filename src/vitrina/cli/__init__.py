@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 import vitrina
-from vitrina.cli import data, dead_letters, demo, keys, loop, plan, project, serve, users
+from vitrina.cli import backups, data, dead_letters, demo, keys, loop, plan, project, serve, users
 from vitrina.cli.failure import report
 
 __all__ = ["app", "hoist", "main", "run"]
@@ -28,6 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "replay": loop.replay,
     "read-out": loop.read_out,
     "migrate": data.migrate,
+    "backup": backups.backup,
+    "restore": backups.restore,
     "serve": serve.serve,
     "demo": demo.demo,
 }
@@ -51,6 +53,10 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "plan": (
         "The tracking plan, and how events contradict it.",
         {"show": plan.show_plan, "check": plan.check_plan, "violations": plan.violations},
+    ),
+    "erasures": (
+        "The ledger of erased people, as hashes: what a restored backup is cleared of.",
+        {"export": backups.export_erasures, "apply": backups.apply_erasures},
     ),
     "users": (
         "People who sign in to the console.",

@@ -66,7 +66,8 @@ class ProfileBook:
     Args:
         store: where leaves and links are kept.
         journal: the journal of events.
-        steps: further steps of the fold, called with the leaf and the event, in this order.
+        steps: further steps of the fold, called with the leaf and the event, in this order. One that asks the store
+            comes before those that change the leaf: when the store fails, the event is folded again as a whole.
         merge: the feature set's merge of the states of several leaves.
         clock: for `available_at` and the log.
         limits: what one person and one shared identifier may hold.
@@ -77,6 +78,7 @@ class ProfileBook:
 
     Attributes:
         lock: held while a leaf is changed; hold it (`reading`) from `find` until the features have been read.
+        before_save: called before each save, outside its transaction.
         in_save: called in the transaction of each save, with its connection; called again when that save failed.
         after_save: called once a save is committed.
         faults: events of which a step failed (they are logged; the rest of the event counts).
@@ -101,6 +103,7 @@ class ProfileBook:
         self.steps = tuple(steps)
         self.capacity = capacity
         self.lock = threading.RLock()
+        self.before_save: list[Callable[[], None]] = []
         self.in_save: list[Callable[[Connection], None]] = []
         self.after_save: list[Callable[[], None]] = []
         self.faults = 0
@@ -218,6 +221,9 @@ class ProfileBook:
                     self.save()
                     ended = time.monotonic()
                     due = ended + min(max(_SAVE_SECONDS, _SAVE_SHARE * (ended - begun)), _LONGEST_SAVE_SECONDS)
+            except MachineError as error:
+                log.warning("folding or saving profiles waits for the store: %s", error.message)
+                time.sleep(_RETRY_SECONDS)
             except Exception:
                 log.exception("folding or saving profiles failed; nothing is lost, it is tried again")
                 time.sleep(_RETRY_SECONDS)
@@ -295,15 +301,13 @@ class ProfileBook:
         if not self._later or self._later[0][0] > now:
             return 0
         with self._serial:
-            due: list[Event] = []
-            while self._later and self._later[0][0] <= now:
-                _, seq, event = heapq.heappop(self._later)
-                due.append(event)
-                self._unsaved.undeferred.append(seq)
-            self._load_for(due)
+            due = sorted(entry for entry in self._later if entry[0] <= now)
+            self._load_for([event for _, _, event in due])
             with self.lock:
-                for event in due:
+                for _, seq, event in due:
                     self._fold_one(event, now)
+                    heapq.heappop(self._later)  # only now: a store that fails must not take an event with it
+                    self._unsaved.undeferred.append(seq)
             return len(due)
 
     def _fold_one(self, event: Event, now: Micros) -> None:
@@ -324,7 +328,9 @@ class ProfileBook:
                 self._consents += records
             for step in self.steps:
                 step(leaf, event)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, MachineError):
+                raise  # the event is folded again when the store is back
             self.faults += 1
             log.exception("the event %s could not be folded wholly", event.message_id)
         self._dirty[subject] = leaf
@@ -412,6 +418,19 @@ class ProfileBook:
             self._dirty[subject] = leaf
             self._graph.shown(subject)
 
+    def untouch_decision(self, subject: str, now: Micros) -> None:
+        """Take back `touch_decision`: the decision could not be logged, so nobody was answered."""
+        with self.lock:
+            if subject not in self._graph.clusters:
+                self._load({subject})
+            leaf = self._graph.leaf(subject, now)
+            left = {offer: [at for at in times if at != now] for offer, times in leaf.shown.items()}
+            leaf.shown = {offer: times for offer, times in left.items() if times}
+            if leaf.decided_at == now:
+                leaf.decided_at = min((times[0] for times in leaf.shown.values()), default=None)
+            self._dirty[subject] = leaf
+            self._graph.shown(subject)
+
     def apply_consent(self, record: ConsentRecord) -> None:
         """Let an answer count from the next decision on. Its record is written with the next save, if it isn't yet."""
         with self.lock:
@@ -477,6 +496,8 @@ class ProfileBook:
             if snapshot.empty and not consents and folded == self._saved:
                 return
             try:
+                for listener in self.before_save:
+                    listener()
                 self.store.write(lambda connection: self._write(connection, snapshot, consents, folded))
             except BaseException:
                 self.healthy = False

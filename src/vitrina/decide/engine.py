@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vitrina.core.access import Caller
 from vitrina.core.clock import DAY, SECOND, Clock, Micros
 from vitrina.core.decision import Answer, DecideRequest, DecisionRow
+from vitrina.core.errors import OverloadedError
 from vitrina.core.grant import Grant, Refusal
 from vitrina.core.ids import new_id
 from vitrina.decide.answer import answer
@@ -263,11 +264,15 @@ class Engine:
         if row.preview or row.replayed:
             return None
         request_key = self._requests.key(asked.request, asked.caller)
-        ticket = self._log.append(row, request_key)
-        if request_key is not None:
-            self._requests.remember(request_key, row.request_hash, told, ticket)
         offers = [asked.candidates.offer_ids[k] for k in row.items]
         self._profiles.touch_decision(row.subject, row.at, row.assignment_key, offers)
+        try:
+            ticket = self._log.append(row, request_key)
+        except OverloadedError:
+            self._profiles.untouch_decision(row.subject, row.at)
+            raise
+        if request_key is not None:
+            self._requests.remember(request_key, row.request_hash, told, ticket)
         return ticket
 
     def _values(self, person: Known, personal: Personal, now: Micros) -> tuple[Mapping[str, Any], list[float]]:

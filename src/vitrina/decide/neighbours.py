@@ -71,6 +71,10 @@ class Profiles(Protocol):
         """The profile of either identifier, or None when nothing is known."""
         ...
 
+    def untouch_decision(self, subject: str, now: Micros) -> None:
+        """Take it back: the decision could not be logged, so nobody was answered."""
+        ...
+
     def touch_decision(self, subject: str, now: Micros, assignment_key: str, offers: Sequence[str]) -> None:
         """Note that this person was decided for and shown `offers`, so that caps and the holdout hold from now on."""
         ...

@@ -20,6 +20,7 @@ from vitrina.decide.candidates import Candidates
 from vitrina.decide.log import DecisionLog
 from vitrina.decide.tables import outcome as outcome_table
 from vitrina.storage.journal import Journal, JournalRow
+from vitrina.storage.owed import Owed
 from vitrina.storage.store import Store
 
 __all__ = ["DEFAULT_RULES", "OutcomeLog", "outcome_rules"]
@@ -63,6 +64,7 @@ class OutcomeLog:
     """Credits events to decisions and keeps the outcomes (table `outcome`, journal `outcomes`).
 
     Attributes:
+        owed: outcomes that are queued; the fold's offset waits for them.
         refused: reason → how many events named a decision and were not credited: `decision.unknown`,
             `decision.preview`, `offer.other`, `event.other`, `window`, `currency.other`, `order.unknown`.
     """
@@ -74,12 +76,13 @@ class OutcomeLog:
         self._lists = lists
         self._orders: OrderedDict[str, list[Outcome]] = OrderedDict()
         self.refused: Counter[str] = Counter()
+        self.owed = Owed()
 
     def join(self, event: Event) -> Outcome | None:
         """Credit one event, called in the fold in order; None when it is no outcome.
 
         Folding an event again is harmless: the same outcome has the same id. Nothing is waited for; the write is
-        queued before the fold's own offset, so no crash can lose it.
+        queued before the fold's own offset, and is `owed`, so neither a crash nor a full disk can lose it.
         """
         if event.decision_id is None and (event.name != REFUND or event.order_id is None):
             return None
@@ -88,8 +91,8 @@ class OutcomeLog:
             return None
         key = _key(credited)
         row = JournalRow(key, credited.at, credited.subject, _encode(credited), credited)
-        self._store.writer.append(self.journal, [row])
-        self._store.writer.call(_insert([(key, credited)]))
+        self.owed.queue(lambda: self._store.writer.append(self.journal, [row]))
+        self.owed.queue(lambda: self._store.writer.call(_insert([(key, credited)])))
         if credited.order_id is not None:
             self._remember(credited.order_id, key, credited)
         return credited

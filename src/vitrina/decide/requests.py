@@ -66,7 +66,7 @@ class Requests:
         with self._lock:
             found = self._recent.get(key)
         if found is not None and _failed(found.ticket):
-            return None
+            found = None  # unless a database was lost just as it committed
         found = found or self._logged(key)
         if found is not None and found.request_hash != self.hash(request):
             raise ConflictError(

@@ -11,6 +11,7 @@ from vitrina.core.clock import Micros
 from vitrina.core.event import ORDER, Event
 from vitrina.core.ids import hash16
 from vitrina.decide.tables import stock_move
+from vitrina.storage.owed import Owed
 from vitrina.storage.store import Store
 
 __all__ = ["Stock"]
@@ -25,6 +26,7 @@ class Stock:
 
     Attributes:
         sold_out: offer ids with nothing left.
+        owed: what was taken and is queued; the fold's offset waits for it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -32,6 +34,7 @@ class Stock:
         self._left: dict[str, int] = {}
         self._lock = threading.Lock()
         self.sold_out: frozenset[str] = frozenset()
+        self.owed = Owed()
 
     def left(self, offer_id: str) -> int | None:
         """Pieces left, never below 0; None when the offer's stock isn't counted."""
@@ -64,7 +67,8 @@ class Stock:
             if single in self._left:
                 units[single] = 1
         for offer, count in units.items():
-            self._store.writer.call(self._take(offer, count, event.order_id or event.message_id, event.received_at))
+            take = self._take(offer, count, event.order_id or event.message_id, event.received_at)
+            self.owed.queue(lambda take=take: self._store.writer.call(take))
 
     def _take(self, offer_id: str, units: int, order: str, at: Micros) -> Callable[[Connection], bool]:
         values = {"id": hash16(f"{offer_id}\n{order}", b"stock"), "offer_id": offer_id, "units": units, "at": at}

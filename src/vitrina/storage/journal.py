@@ -129,6 +129,7 @@ class Journal:
 
     Attributes:
         after_commit: called in the writer's thread after each commit, with the rows that were not dropped, in order.
+        after_failure: called in the writer's thread with rows that could not be written.
         table, sealed: its rows, and its sealed ids (None without `dedupe`).
         recent, known: ids of the rows that are here and the last number they cover (the writer's, not for others).
     """
@@ -148,6 +149,7 @@ class Journal:
         self.waiting_rows = waiting_rows
         self.waiting_bytes = waiting_bytes
         self.after_commit: list[Callable[[list[CommittedRow]], None]] = []
+        self.after_failure: list[Callable[[Sequence[JournalRow]], None]] = []
         self.table, self.sealed = declare_journal(name, dedupe=dedupe)
         self.recent: set[bytes] = set()
         self.known = -1

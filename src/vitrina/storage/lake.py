@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from vitrina.storage.stream import ArrowTable, Stream, subject_bucket
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["READER", "Erased", "Lake"]
+__all__ = ["READER", "Erased", "Lake", "LakeVersion"]
 
 READER = "lake"
 """The name under which the lake reads journals."""
@@ -43,6 +43,21 @@ class Erased(msgspec.Struct, frozen=True):
     journal_rows: int
     lake_rows: int
     files: int
+
+
+class LakeVersion(msgspec.Struct, frozen=True):
+    """A version of a table: its number, the last row of the journal in it, its lines, and (path, file) of its files."""
+
+    version: int
+    offset: int
+    rows: int
+    files: list[tuple[str, Path]]
+
+
+def _log_version(name: str, other: int) -> int:
+    """The version that a file of the log belongs to; `other` for one that belongs to none."""
+    number = name.partition(".")[0]
+    return int(number) if number.isdigit() else other
 
 
 class Lake:
@@ -112,6 +127,34 @@ class Lake:
             return [], 0
         table = self._open(stream)
         return [unquote(uri) for uri in table.file_uris()], table.transaction_version(stream.name) or 0
+
+    def version_upto(self, stream: Stream, last: int) -> LakeVersion | None:
+        """The newest version that holds no row of the journal above `last`, as files to copy; None when there is none.
+
+        The files are those of its log up to that version and those that make it up, by their path in the table.
+
+        Raises:
+            FileNotFoundError: some of them are gone meanwhile.
+        """
+        import pyarrow as pa
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        if not self.exists(stream):
+            return None
+        table = self._open(stream)
+        try:
+            while (offset := table.transaction_version(stream.name) or 0) > last:
+                table = DeltaTable(str(self.folder / stream.name), version=table.version() - 1)
+        except DeltaError as error:
+            raise FileNotFoundError(str(error)) from error
+        root, version = self.folder / stream.name, table.version()
+        paths = [unquote(path) for path in pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()]
+        logs = [
+            path for path in sorted((root / "_delta_log").iterdir()) if _log_version(path.name, version + 1) <= version
+        ]
+        files = [(path, root / path) for path in [*(str(log.relative_to(root)) for log in logs), *paths]]
+        return LakeVersion(version, offset, table.count(), files)
 
     def present(
         self,
@@ -258,6 +301,19 @@ class Lake:
             if row["path_count"] >= self._compact_files
         ]
 
+    def subjects(self, stream: Stream, wanted: Callable[[str], bool]) -> set[str]:
+        """The subject keys of the table that `wanted` says yes to; a file at a time is read."""
+        import pyarrow.parquet as pq
+
+        met: set[str] = set()
+        found: set[str] = set()
+        for path in self.files(stream):
+            held: Any = pq.ParquetFile(path).read(columns=[stream.subject])[stream.subject]
+            fresh = set(held.unique().to_pylist()) - met
+            met |= fresh
+            found.update(key for key in fresh if wanted(key))
+        return found
+
     def vacuum(self, stream: Stream, hours: int = 0) -> int:
         """Remove files that the table has not used for `hours`, leftovers of killed processes too. Gives how many.
 
@@ -311,7 +367,13 @@ class Lake:
 
     @contextmanager
     def _writing(self) -> Generator[None]:
-        """Be the only one who writes the lake; may be nested."""
+        """Be the only one who writes the lake; may be nested.
+
+        Raises:
+            MachineError: the disk failed; what was being moved is still where it was.
+        """
+        from deltalake.exceptions import DeltaError
+
         with self._lock:
             if self._depth:
                 yield
@@ -320,6 +382,13 @@ class Lake:
                 self._depth += 1
                 try:
                     yield
+                except (DeltaError, OSError) as error:
+                    raise MachineError(
+                        f"the lake could not be written: {error}.",
+                        code="lake.write",
+                        where=str(self.folder),
+                        cure="Check the free space and the state of the disk; nothing was lost, it is tried again.",
+                    ) from error
                 finally:
                     self._depth -= 1
 

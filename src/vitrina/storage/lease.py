@@ -11,12 +11,15 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, delete, or_, select, update
 
-from vitrina.core.clock import SECOND, Micros
+from vitrina.core.clock import HOUR, SECOND, Micros
 from vitrina.core.errors import MachineError
 from vitrina.storage.store import Store
 from vitrina.storage.tables import lease
 
 __all__ = ["Lease"]
+
+_LONGEST = HOUR
+"""Nobody asks for a longer lease."""
 
 
 def _now() -> Micros:
@@ -24,11 +27,17 @@ def _now() -> Micros:
     return time.time_ns() // 1_000
 
 
+_ours: set[str] = set()
+"""Holders of this process: where every process has the same number, as in a container, the others are dead."""
+
+
 def _is_dead(holder: str) -> bool:
     """True when the holder is a process of this machine that no longer runs."""
     host, _, rest = holder.rpartition("/")[0].rpartition("/")
     if host != socket.gethostname() or not rest.isdigit():
         return False
+    if int(rest) == os.getpid():
+        return holder not in _ours
     try:
         os.kill(int(rest), 0)
     except ProcessLookupError:
@@ -46,12 +55,14 @@ class Lease:
         name: what is leased.
         seconds: how long it lasts unless renewed.
 
-    A lease of a dead process of the same machine is taken over at once, any other one when it has run out.
+    A lease of a dead process of the same machine is taken over at once, any other one when it has run out, and one that
+    would still run for more than an hour too: the clock was set back since it was given.
     """
 
     def __init__(self, store: Store, name: str, seconds: float = 60.0) -> None:
         self.name = name
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        _ours.add(self.holder)
         self._store = store
         self._length = round(seconds * SECOND)
 
@@ -114,7 +125,8 @@ class Lease:
         if row is None:
             connection.execute(lease.insert().values(name=self.name, holder=self.holder, until=now + self._length))
             return True
-        if row.holder != self.holder and row.until > now and not _is_dead(row.holder):
+        runs = now < row.until <= now + _LONGEST  # one that runs longer was given before the clock was set back
+        if row.holder != self.holder and runs and not _is_dead(row.holder):
             return False
         mine = or_(lease.c.holder == row.holder, lease.c.until <= now)
         change = update(lease).where(lease.c.name == self.name, mine)

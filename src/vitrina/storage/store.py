@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from vitrina.core.errors import MachineError, UserError
 from vitrina.storage.connect import Address, connect, make_schema, parse_address
 from vitrina.storage.declared import declaration, metadata
 from vitrina.storage.journal import Journal, declare_journal
+from vitrina.storage.transaction import as_machine_error, is_machine_fault
 from vitrina.storage.writer import Writer
 
 __all__ = ["Store"]
@@ -60,9 +61,18 @@ class Store:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """A connection that sees one committed state and can't write."""
-        with self._readers.connect() as connection:
-            yield connection
+        """A connection that sees one committed state and can't write.
+
+        Raises:
+            MachineError: the disk or the database failed.
+        """
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except (DBAPIError, self._readers.dialect.loaded_dbapi.Error) as error:
+            if not is_machine_fault(error):
+                raise
+            raise as_machine_error(error, reading=True) from error
 
     def write(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` in the writer's next transaction, in a savepoint of its own, and wait for the commit.
@@ -98,9 +108,10 @@ class Store:
             make_schema(self.address)
             with self.read() as connection:
                 version = migrations.current_version(connection)
-        except DatabaseError as error:
+        except (DatabaseError, MachineError) as error:
+            cause = error.__cause__ if isinstance(error, MachineError) else error
             raise MachineError(
-                f"the store can't be opened: {error.orig}.",
+                f"the store can't be opened: {getattr(cause, 'orig', cause)}.",
                 code="store.unreadable",
                 where=str(self.address),
                 cure="Correct storage.url, make the database reachable, or restore a backup.",

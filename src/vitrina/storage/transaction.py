@@ -17,7 +17,7 @@ from vitrina.storage.insert import mark_of
 from vitrina.storage.journal import Journal, JournalRow
 from vitrina.storage.ticket import Ticket
 
-__all__ = ["Alone", "Append", "Call", "Job", "Outcome", "Transactions", "as_machine_error"]
+__all__ = ["Alone", "Append", "Call", "Job", "Outcome", "Transactions", "as_machine_error", "is_machine_fault"]
 
 log = logging.getLogger("vitrina.storage")
 
@@ -68,20 +68,25 @@ _FAULT_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """Classes of SQLSTATE (PostgreSQL, appendix A) that speak of the connection, the transaction or the server."""
 
 
-def _is_machine_fault(error: BaseException) -> bool:
+def is_machine_fault(error: BaseException) -> bool:
     """True when the disk or the server failed, not the statement."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         return (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _FAULTS
-    if not isinstance(error, DBAPIError):
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if not isinstance(error, DBAPIError) and not hasattr(cause, "sqlstate"):  # psycopg's own errors have it
         return False
     state: str | None = getattr(cause, "sqlstate", None)
-    return error.connection_invalidated or (state or "08").startswith(_FAULT_CLASSES)
+    return (state or "08").startswith(_FAULT_CLASSES)
 
 
-def as_machine_error(error: BaseException) -> MachineError:
-    """What the waiters of a failed group are told."""
+def as_machine_error(error: BaseException, *, reading: bool = False) -> MachineError:
+    """What the waiters of a failed group are told, or who could not read."""
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if reading:
+        cure = "Check that the disk or the database is there, and ask again."
+        return MachineError(f"the store could not be read: {cause}.", code="store.read", cure=cure)
     return MachineError(
         f"the store could not be written: {cause}.",
         code="store.write",
@@ -203,7 +208,7 @@ class Transactions:
             value = job.fn(connection)
             savepoint.commit()
         except Exception as error:
-            if _is_machine_fault(error):
+            if is_machine_fault(error):
                 raise
             savepoint.rollback()
             return None, error

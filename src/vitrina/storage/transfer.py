@@ -18,10 +18,11 @@ from vitrina.storage.connect import parse_address, store_address
 from vitrina.storage.declared import metadata
 from vitrina.storage.store import Store
 
-__all__ = ["Migration", "Moved", "move", "transfer"]
+__all__ = ["STORE_VARIABLE", "Migration", "Moved", "move", "transfer"]
 
 _ROWS = 1_000
-_VARIABLE = "VITRINA_STORAGE_URL"
+STORE_VARIABLE = "VITRINA_STORAGE_URL"
+"""A setting that stands above the file's, so that no command can move the store."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -64,13 +65,15 @@ def move(source: Store, to: str, settings: Path, progress: Progress | None = Non
     parsed = parse_address(address)
     if parsed == source.address:
         raise ConflictError("the store is there already.", code="store.same", where=str(parsed), cure="Nothing to do.")
-    if _VARIABLE in os.environ:
+    if STORE_VARIABLE in os.environ:
         raise UserError(
-            f"{_VARIABLE} says where the store is, whatever vitrina.toml says.",
+            f"{STORE_VARIABLE} says where the store is, whatever vitrina.toml says.",
             code="store.variable",
-            where=_VARIABLE,
+            where=STORE_VARIABLE,
             cure="Remove the variable, migrate, and set it again if you need it.",
         )
+    if not to:
+        _set_aside(Path(str(parsed.url.database)))  # of an earlier move, or of one that was killed
     target = Store.open(address, threaded=False)
     try:
         tables = transfer(source, target, progress)
@@ -80,16 +83,19 @@ def move(source: Store, to: str, settings: Path, progress: Progress | None = Non
     config.parse(text.encode(), str(settings), {})
     part = settings.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
-    kept = _set_aside(source) if source.address.is_sqlite else ""
-    part.replace(settings)
+    part.replace(settings)  # before the old file gets another name: killed between the two, nobody opens an empty store
+    kept = ""
+    if source.address.is_sqlite:
+        source.close()
+        kept = _set_aside(Path(str(source.address.url.database)))
     return Migration(str(source.address), str(parsed), kept, sum(table.rows for table in tables), tables)
 
 
-def _set_aside(store: Store) -> str:
-    """Close a SQLite store and give its file a name under which nobody opens it by mistake."""
-    store.close()
-    file = Path(str(store.address.url.database))
+def _set_aside(file: Path) -> str:
+    """Give a SQLite store that nobody has open a name by which nobody opens it by mistake; "" when it isn't there."""
     aside = file.with_name(f"{file.name}.before-migration-{time.strftime('%Y%m%dT%H%M%S')}")
+    if not file.exists():
+        return ""
     for tail in ("", "-wal", "-shm"):
         found = file.with_name(file.name + tail)
         if found.exists():

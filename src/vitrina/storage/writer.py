@@ -18,7 +18,16 @@ from vitrina.core.errors import MachineError, OverloadedError
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.tables import consumer_offset
 from vitrina.storage.ticket import Ticket, settle
-from vitrina.storage.transaction import Alone, Append, Call, Job, Outcome, Transactions, as_machine_error
+from vitrina.storage.transaction import (
+    Alone,
+    Append,
+    Call,
+    Job,
+    Outcome,
+    Transactions,
+    as_machine_error,
+    is_machine_fault,
+)
 
 __all__ = ["GROUP_ROWS", "Writer"]
 
@@ -199,10 +208,12 @@ class Writer:
         try:
             outcomes = self._transactions.commit(group)
         except Exception as error:  # whatever it was, nobody may be left waiting
-            if self.healthy:
+            fault = as_machine_error(error)
+            if self.healthy and is_machine_fault(error):
+                log.error("%s", fault.message)  # where it was noticed says nothing about a full disk
+            elif self.healthy:
                 log.exception("the store could not be written")
             self._transactions.reset()
-            fault = as_machine_error(error)
             self.healthy, self.cause = False, fault
             return [(None, fault) for _ in group]
         self.healthy, self.cause = True, None
@@ -219,6 +230,9 @@ class Writer:
     def _announce(self, group: list[Job], outcomes: list[Outcome]) -> None:
         committed: dict[Journal, list[CommittedRow]] = {}
         for job, (numbers, error) in zip(group, outcomes, strict=True):
+            if isinstance(job, Append) and error is not None:
+                for listener in job.journal.after_failure:
+                    listener(job.rows)
             if isinstance(job, Append) and error is None and job.journal.after_commit:
                 committed.setdefault(job.journal, []).extend(
                     [

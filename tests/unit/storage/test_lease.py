@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import time
 import pytest
 from sqlalchemy import update
 
-from tests.unit.storage.conftest import START
 from vitrina.core.errors import MachineError
 from vitrina.storage import tables
 from vitrina.storage.lease import Lease
@@ -54,8 +54,29 @@ def test_the_dead_lose_it_at_once(store: Store) -> None:
     holder = f"{socket.gethostname()}/{dead.pid}/abc"
     store.write(lambda c: c.execute(update(tables.lease).values(holder=holder)))
     assert lease.acquire()
-    store.write(lambda c: c.execute(update(tables.lease).values(holder="elsewhere/1/abc", until=START * 2)))
+    give(store, "elsewhere/1/abc", seconds=30)
     assert not lease.acquire()
+
+
+def give(store: Store, holder: str, *, seconds: float) -> None:
+    until = round((time.time() + seconds) * 1e6)
+    store.write(lambda c: c.execute(update(tables.lease).values(holder=holder, until=until)))
+
+
+def test_a_process_of_the_same_number_before_us_is_dead(store: Store) -> None:
+    """In a container every server is process 1, also the one that was killed."""
+    first, second = Lease(store, "lake"), Lease(store, "lake")
+    assert first.acquire()
+    assert not second.acquire()
+    give(store, f"{socket.gethostname()}/{os.getpid()}/0123abcd", seconds=30)
+    assert second.acquire()
+
+
+def test_a_lease_of_tomorrow_was_given_before_the_clock_was_set_back(store: Store) -> None:
+    lease = Lease(store, "lake")
+    assert lease.acquire()
+    give(store, "elsewhere/7/abc", seconds=86_400)
+    assert lease.acquire()
 
 
 def test_waiting_for_it(store: Store) -> None:
