@@ -52,11 +52,12 @@ from vitrina.decide.stock import Stock
 from vitrina.decide.wire.creative import CreativeBody
 from vitrina.decide.wire.offer import OfferBody
 from vitrina.decide.wire.placement import PlacementBody
-from vitrina.govern.access import Keys, Users
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents
 from vitrina.govern.erasure import Receipt
+from vitrina.govern.keys import Keys
 from vitrina.govern.permission import ask
+from vitrina.govern.users import Users
 from vitrina.measure.placement import read_out_of
 from vitrina.measure.read_out import ReadOut
 from vitrina.measure.summary import Summary, summarise
@@ -96,6 +97,8 @@ __all__ = [
 ]
 
 SETTINGS = "vitrina.toml"
+KEYS_CHANGED = "keys.changed"
+"""A file that grows with every change of a key, so that a running server knows of it at the next request."""
 
 
 def init(
@@ -226,7 +229,7 @@ class Workspace:
 
     def _wire_govern(self) -> None:
         self.audit = Audit(self.store, self.clock)
-        self.keys = Keys(self.store, self.clock)
+        self.keys = Keys(self.store, self.clock, self.root / KEYS_CHANGED)
         self.users = Users(self.store, self.clock)
         self.consents = Consents(self.store)
 
