@@ -44,6 +44,7 @@ def start_app(app: Any) -> tuple[str, Callable[[], None]]:
         port=0,
         loop="uvloop",
         http="httptools",
+        proxy_headers=False,
         lifespan="on",
         log_level="warning",
     )

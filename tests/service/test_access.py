@@ -119,8 +119,8 @@ def callers(gone: Running) -> Iterator[list[Caller]]:
 
 def request_of(caller: Caller, method: str, path: str) -> tuple[str, dict[str, Any]]:
     """An address and a body that a caller who is let in gets something else than 401 or 403 for."""
-    address = re.sub(r"{(\w+)}", lambda part: {"purpose": "personalisation", "file_path": "tokens.css"}.get(
-        part[1], f"none-{next(numbers)}"), path)  # fmt: skip
+    named = {"purpose": "personalisation", "letter_id": "7", "file_path": "tokens.css"}
+    address = re.sub(r"{(\w+)}", lambda part: named.get(part[1], f"none-{next(numbers)}"), path)
     if path == "/v1/decide":
         who = {"userId": "ann", "userHash": caller.user_hash} if caller.user_hash else {"anonymousId": "a"}
         return address, {"json": {"placement": "home", **who}}
