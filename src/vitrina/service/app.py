@@ -181,7 +181,7 @@ def _operations() -> list[HotOperation]:
         tag="decide",
         body=DecideRequest,
         answer=DecideAnswer,
-        problems=("400", "401", "403", "404", "409", "413", "503"),
+        problems=("400", "401", "403", "404", "409", "413", "429", "503"),
     )
     return [*calls, decide]
 
