@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import secrets
 import threading
 import time
@@ -111,7 +112,7 @@ class Keys:
     def __init__(self, store: Store, clock: Clock, mark: Path) -> None:
         self._store = store
         self._clock = clock
-        self._mark = mark
+        self._mark = str(mark)  # looked at with every request: a Path would cost more than the look
         self._audit = Audit(store, clock)
         self._identity = Identity(store, clock)
         self._known: dict[bytes, _Known] = {}
@@ -323,7 +324,7 @@ class Keys:
 
     def _tell(self) -> None:
         """Let every process of this workspace know that something changed."""
-        with contextlib.suppress(OSError), self._mark.open("ab") as file:
+        with contextlib.suppress(OSError), open(self._mark, "ab") as file:
             file.write(b".")
         self._loaded = 0.0
 
@@ -333,7 +334,7 @@ class Keys:
 
     def _refresh(self) -> None:
         try:
-            size = self._mark.stat().st_size
+            size = os.stat(self._mark).st_size
         except OSError:
             size = 0
         if size != self._seen or time.monotonic() - self._loaded > _RELOAD_SECONDS:
