@@ -345,7 +345,7 @@ class Workspace:
             currency=self.settings.workspace.currency,
             erased=self.people.erased,
             bots=BotCheck(collect.bot_clicks_per_minute),
-            user_hash=self.keys.user_hash,
+            proves=self.keys.proves,
             largest=LARGEST_EVENT,
         )
         self.letters = Letterbox(self.store, self._journals.events, self._terms, self.audit, self.clock)

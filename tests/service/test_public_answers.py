@@ -115,6 +115,10 @@ def test_a_rotated_identity_secret_counts_for_its_grace(running: Running, page: 
     for proof, status in ((old, 200), (new, 200), (new[:-1] + ("0" if new[-1] != "0" else "1"), 403)):
         ask = {"placement": "home", "userId": "лена", "userHash": proof}
         assert page.post("/v1/decide", json=ask).status_code == status
+        call = {"event": "x", "userId": "лена", "anonymousId": "a", "userHash": proof}
+        before = running.workspace.dead_letters()
+        assert page.post("/v1/track", json={**call, "messageId": f"lena-{proof}"}).status_code == 200
+        assert running.workspace.dead_letters() - before == (status == 403)
     keys.rotate_identity(0)
     for proof in (old, new):
         ask = {"placement": "home", "userId": "лена", "userHash": proof}

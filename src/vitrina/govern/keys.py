@@ -112,7 +112,7 @@ class Keys:
     def __init__(self, store: Store, clock: Clock, mark: Path) -> None:
         self._store = store
         self._clock = clock
-        self._mark = str(mark)  # looked at with every request: a Path would cost more than the look
+        self._mark = str(mark)
         self._audit = Audit(store, clock)
         self._identity = Identity(store, clock)
         self._known: dict[bytes, _Known] = {}
@@ -324,7 +324,7 @@ class Keys:
 
     def _tell(self) -> None:
         """Let every process of this workspace know that something changed."""
-        with contextlib.suppress(OSError), open(self._mark, "ab") as file:
+        with contextlib.suppress(OSError), Path(self._mark).open("ab") as file:
             file.write(b".")
         self._loaded = 0.0
 
@@ -334,7 +334,7 @@ class Keys:
 
     def _refresh(self) -> None:
         try:
-            size = os.stat(self._mark).st_size
+            size = os.stat(self._mark).st_size  # noqa: PTH116 - with every request: a Path costs more than the look
         except OSError:
             size = 0
         if size != self._seen or time.monotonic() - self._loaded > _RELOAD_SECONDS:
