@@ -157,6 +157,80 @@ def reasons() -> str:
     return "\n".join([*lines, ""])
 
 
+_ACCESS = {
+    "en": {
+        "title": "# Who may call what",
+        "lead": "Every route, from the table that the server holds each request to before it reads the body. A route "
+        "that isn't in the table doesn't open. OPTIONS says which methods there are, to anybody.",
+        "scopes": "Scopes of keys",
+        "scopes_head": "| scope | what it lets a key do | write key | secret key |",
+        "routes": "Routes",
+        "routes_head": "| method | route | nobody | write key | secret key with | console |",
+        "write": "yes, within its bounds",
+        "secret": "if given, or `*`",
+        "yes": "yes",
+        "role": "signed in: {role} or above",
+        "after": "A write key's bounds: public placements, for an `anonymousId` or a `userId` with its `userHash`, "
+        "and what it reports of money counts nowhere. 401 says that there is no key or that it opens nothing "
+        "(`key.missing`, `key.unknown`, `key.revoked`, `key.expired`), 403 that it may not do this "
+        "(`key.scope` and others). A page of the console sends who isn't signed in to `/sign-in`. How keys "
+        "are made, replaced and ended: [keys](../how-to/keys.md).",
+    },
+    "ru": {
+        "title": "# Кому что открыто",
+        "lead": "Все маршруты — из таблицы, по которой сервер проверяет каждый запрос до того, как прочтёт тело. "
+        "Маршрут, которого в таблице нет, не открывается. OPTIONS называет методы кому угодно.",
+        "scopes": "Области ключей",
+        "scopes_head": "| область | что позволяет | ключ записи | секретный ключ |",
+        "routes": "Маршруты",
+        "routes_head": "| метод | маршрут | кто угодно | ключ записи | секретный ключ с областью | консоль |",
+        "write": "да, в своих пределах",
+        "secret": "если дана, или `*`",
+        "yes": "да",
+        "role": "вход: {role} и выше",
+        "after": "Пределы ключа записи: публичные места показа, для `anonymousId` или `userId` с его `userHash`; "
+        "деньги, о которых он сообщает, нигде не учитываются. 401 — ключа нет или он ничего не открывает "
+        "(`key.missing`, `key.unknown`, `key.revoked`, `key.expired`), 403 — этого ему нельзя (`key.scope` и "
+        "другие). Страница консоли отправляет того, кто не вошёл, на `/sign-in`. Как ключи создают, заменяют "
+        "и отзывают: [ключи](../how-to/keys.ru.md).",
+    },
+}
+
+
+def access(language: str = "en") -> str:
+    """Every scope, and every route with who may call it."""
+    from vitrina.core.access import SCOPES, WRITE_SCOPES
+    from vitrina.service.access import ACCESS
+
+    words, said = _ACCESS[language], _catalogue(language)
+    lines = [
+        f"{words['title']}\n",
+        f"{words['lead']}\n",
+        f"## {words['scopes']}\n",
+        words["scopes_head"],
+        "|---|---|---|---|",
+    ]
+    for scope in SCOPES:
+        write = words["write"] if scope in WRITE_SCOPES else ""
+        lines.append(f"| `{scope}` | {said[f'scope.{scope}']} | {write} | {words['secret']} |")
+    lines += [f"\n## {words['routes']}\n", words["routes_head"], "|---|---|---|---|---|---|"]
+    for row in ACCESS:
+        cells = [row.method, f"`{row.path}`", "", "", "", ""]
+        if row.scope:
+            cells[3:5] = [words["yes"] if row.scope in WRITE_SCOPES else "", f"`{row.scope}`"]
+        elif row.role:
+            cells[5] = words["role"].format(role=said[f"role.{row.role}"])
+        else:
+            cells[2:] = [words["yes"]] * 4
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, f"\n{words['after']}", ""])
+
+
+def access_ru() -> str:
+    """The same in Russian."""
+    return access("ru")
+
+
 def python() -> str:
     """The public names of the package, and what a workspace can do."""
     import vitrina
@@ -233,6 +307,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "events": events,
     "mapping": mapping,
     "reasons": reasons,
+    "access": access,
+    "access.ru": access_ru,
     "python": python,
 }
 

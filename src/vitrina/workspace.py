@@ -53,11 +53,12 @@ from vitrina.decide.stock import Stock
 from vitrina.decide.wire.creative import CreativeBody
 from vitrina.decide.wire.offer import OfferBody
 from vitrina.decide.wire.placement import PlacementBody
-from vitrina.govern.access import Keys, Users
 from vitrina.govern.audit import Audit
 from vitrina.govern.consent import Consents, write_consents
 from vitrina.govern.erasure import Ledger, Receipt, read_ledger, write_ledger
+from vitrina.govern.keys import Keys
 from vitrina.govern.permission import ask
+from vitrina.govern.users import Users
 from vitrina.measure.placement import read_out_of
 from vitrina.measure.read_out import ReadOut
 from vitrina.measure.summary import Summary, summarise
@@ -105,6 +106,8 @@ __all__ = [
 ]
 
 SETTINGS = "vitrina.toml"
+KEYS_CHANGED = "keys.changed"
+"""A file that grows with every change of a key, so that a running server knows of it at the next request."""
 
 
 def init(
@@ -282,7 +285,7 @@ class Workspace:
 
     def _wire_govern(self) -> None:
         self.audit = Audit(self.store, self.clock)
-        self.keys = Keys(self.store, self.clock)
+        self.keys = Keys(self.store, self.clock, self.root / KEYS_CHANGED)
         self.users = Users(self.store, self.clock)
         self.consents = Consents(self.store)
 
@@ -402,7 +405,7 @@ class Workspace:
             currency=self.settings.workspace.currency,
             erased=self.people.erased,
             bots=BotCheck(collect.bot_clicks_per_minute),
-            user_hash=self.keys.user_hash,
+            proves=self.keys.proves,
             largest=LARGEST_EVENT,
         )
         self.letters = Letterbox(self.store, self._journals.events, self._terms, self.audit, self.clock)

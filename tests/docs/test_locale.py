@@ -12,6 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import Environment, nodes
 
+from vitrina.core.access import SCOPES
 from vitrina.core.reasons import REASONS
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "vitrina"
@@ -27,8 +28,8 @@ def catalogue(language: str) -> Catalog:
 
 
 def used() -> set[str]:
-    """Every message id that a template or a Python module asks for, and one for each reason code."""
-    found = {f"reason.{code}" for code in REASONS}
+    """Every message id that a template or a Python module asks for, and one for each reason code and scope."""
+    found = {f"reason.{code}" for code in REASONS} | {f"scope.{scope}" for scope in SCOPES}
     for path in SOURCE.rglob("*.py"):
         found |= set(python_literals(path))
     for path in templates():

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -32,12 +33,18 @@ class Running(msgspec.Struct):
 
 def start(workspace: vitrina.Workspace) -> tuple[str, Callable[[], None]]:
     """Serve `workspace` from a thread; gives the address and what stops it."""
+    return start_app(create_app(workspace))
+
+
+def start_app(app: Any) -> tuple[str, Callable[[], None]]:
+    """Serve an ASGI application from a thread; gives the address and what stops it."""
     config = uvicorn.Config(
-        create_app(workspace),
+        app,
         host="127.0.0.1",
         port=0,
         loop="uvloop",
         http="httptools",
+        proxy_headers=False,
         lifespan="on",
         log_level="warning",
     )

@@ -119,7 +119,7 @@ def test_a_discard_is_taken_back(running: Running, shop: httpx.Client) -> None:
         assert shop.request(method, f"/v1/dead-letters/{number}{path}").json()["code"] == "letter.replayed"
     actions = [entry.action for entry in running.workspace.audit.entries(20) if entry.details.get("letter") == number]
     assert actions == ["letter.replay", "letter.restore", "letter.discard"]
-    assert running.workspace.audit.first_broken() is None
+    assert running.workspace.audit.verify().broken_at is None
 
 
 def test_an_erased_person_does_not_come_back_by_a_letter(running: Running, shop: httpx.Client) -> None:

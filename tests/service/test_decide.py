@@ -82,10 +82,14 @@ def test_a_write_key_can_not_preview(page: httpx.Client, shop: httpx.Client) -> 
     assert shop.post("/v1/decide", json=ask).status_code == 200
 
 
-def test_an_unknown_placement_is_404(shop: httpx.Client, page: httpx.Client) -> None:
-    for client in (shop, page):
-        answer = client.post("/v1/decide", json={"placement": "nowhere", "anonymousId": "visitor-6"})
-        assert (answer.status_code, answer.json()["field"]) == (404, "placement")
+def test_an_unknown_placement_is_404_to_who_may_know(shop: httpx.Client, page: httpx.Client) -> None:
+    ask = {"placement": "nowhere", "anonymousId": "visitor-6"}
+    answer = shop.post("/v1/decide", json=ask)
+    assert (answer.status_code, answer.json()["field"]) == (404, "placement")
+    unknown, private = page.post("/v1/decide", json=ask), page.post("/v1/decide", json={**ask, "placement": "basket"})
+    said = [{**each.json(), "requestId": "", "detail": ""} for each in (unknown, private)]
+    assert unknown.status_code == 403 and said[0] == said[1]
+    assert unknown.json()["detail"].replace("nowhere", "basket") == private.json()["detail"]
 
 
 def test_the_same_request_id_gives_the_same_answer(shop: httpx.Client) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 import vitrina
-from vitrina.cli import backups, data, dead_letters, demo, keys, loop, plan, project, serve, users
+from vitrina.cli import audit, backups, data, dead_letters, demo, keys, loop, plan, project, serve, users
 from vitrina.cli.failure import report
 
 __all__ = ["app", "hoist", "main", "run"]
@@ -38,7 +38,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "keys": (
         "Keys that programs sign in with.",
-        {"create": keys.create, "list": keys.list_keys, "revoke": keys.revoke, "identity": keys.identity},
+        {
+            "create": keys.create,
+            "list": keys.list_keys,
+            "rotate": keys.rotate,
+            "revoke": keys.revoke,
+            "restore": keys.restore,
+            "identity": keys.identity,
+            "rotate-identity": keys.rotate_identity,
+        },
     ),
     "dead-letters": (
         "Calls that were refused: look, correct, replay, put away.",
@@ -61,6 +69,10 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "users": (
         "People who sign in to the console.",
         {"create": users.create, "list": users.list_users},
+    ),
+    "audit": (
+        "What was done, what was refused, and whether the record is whole.",
+        {"list": audit.list_entries, "verify": audit.verify},
     ),
 }
 """Commands that come in groups: `vitrina keys create`."""

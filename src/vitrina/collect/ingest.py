@@ -5,7 +5,6 @@ Pure: nothing is stored here.
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
@@ -52,7 +51,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         currency: of amounts that name none.
         erased: keys (`vitrina.collect.identifiers.erasure_key`) of people whose events are not taken any more.
         bots: the bot check for events by write key, or None.
-        user_hash: userId → the `userHash` that proves it; without it no hash is looked at.
+        proves: whether a `userHash` belongs to a userId; without it no hash is looked at.
         largest: bytes above which an event is refused, 0 for no limit below the body's own.
     """
 
@@ -60,7 +59,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "EUR"
     erased: Collection[bytes] = frozenset()
     bots: BotCheck | None = None
-    user_hash: Callable[[str], str] | None = None
+    proves: Callable[[str, str | None], bool] | None = None
     largest: int = LARGEST_EVENT
 
 
@@ -297,10 +296,9 @@ def _taken_out(message: Message, context: dict[str, Any]) -> tuple[object, dict[
 
 def _proves(stated: object, user: str, source: Source, terms: Terms) -> bool:
     """Whether a page proved whose call this is; a server needs no proof, so what it sends beside is not looked at."""
-    if source.trusted or terms.user_hash is None:
+    if source.trusted or terms.proves is None:
         return False
-    given = stated.lower() if isinstance(stated, str) else ""
-    if not hmac.compare_digest(terms.user_hash(user).encode(), given.encode("utf-8", "replace")):
+    if not terms.proves(user, stated if isinstance(stated, str) else None):
         raise _Refused("identity.hash", "userHash")
     return True
 

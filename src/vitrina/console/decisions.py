@@ -204,8 +204,7 @@ def list_decisions(
 ) -> Response[Any]:
     """The list."""
     page = Page(request, workspace, sessions)
-    user = page.visitor()
-    return page.to_sign_in() if user is None else _render(page, user)
+    return _render(page, page.visitor())
 
 
 @get("/decisions/{decision_id:str}")
@@ -218,14 +217,11 @@ def open_decision(
 ) -> Response[Any]:
     """The list with one decision opened."""
     page = Page(request, workspace, sessions)
-    user = page.visitor()
-    if user is None:
-        return page.to_sign_in()
     try:
         explanation = workspace.explain(decision_id)
     except NotFoundError:
         return page.error(404, "decision", id=decision_id[:60])
-    return _render(page, user, explanation)
+    return _render(page, page.visitor(), explanation)
 
 
 @get("/decisions/{decision_id:str}/json")
@@ -238,8 +234,6 @@ def open_decision_json(
 ) -> Response[Any]:
     """The same decision for programs."""
     page = Page(request, workspace, sessions)
-    if page.visitor() is None:
-        return page.to_sign_in()
     try:
         explanation = workspace.explain(decision_id)
     except NotFoundError:
@@ -250,13 +244,8 @@ def open_decision_json(
 
 @get("/find")
 @in_thread
-def find(
-    request: Request[Any, Any, Any], workspace: NamedDependency[Workspace], sessions: NamedDependency[Sessions]
-) -> Response[Any]:
+def find(request: Request[Any, Any, Any], workspace: NamedDependency[Workspace]) -> Response[Any]:
     """Go to what was typed: a decision, an offer, else a person."""
-    page = Page(request, workspace, sessions)
-    if page.visitor() is None:
-        return page.to_sign_in()
     typed = request.query_params.get("q", "").strip()[:200]
     return Redirect(_place_of(typed, workspace), status_code=303, headers=HEADERS)
 

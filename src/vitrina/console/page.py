@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -19,7 +19,7 @@ from vitrina.console.words import LANGUAGES, Words, words_for
 from vitrina.core.clock import Micros
 from vitrina.workspace import Workspace
 
-__all__ = ["HEADERS", "THEMES", "Page", "Visitor", "safe_path"]
+__all__ = ["HEADERS", "REFUSAL", "THEMES", "Page", "Visitor", "safe_path"]
 
 _LOG = logging.getLogger("vitrina.console")
 _HERE = Path(__file__).parent
@@ -37,6 +37,11 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Headers of every page: no script, no inline style, nothing from elsewhere, not in a frame, not kept."""
+
+REFUSAL = "vitrina.refusal"
+"""Where in the ASGI scope a page says why it refused, for the audit log."""
+
+_VISITOR = "vitrina.visitor"
 
 Visitor = Any
 """A user of `workspace.users`, with `id`, `email`, `role` and `changed_at`."""
@@ -77,6 +82,7 @@ class Page:
         self.theme = theme if theme in THEMES else ""
         self._form = request.cookies.get(CSRF_COOKIE, "")
         self._new_form = "" if self._form else sessions.new_form()
+        self._scope = cast("dict[str, Any]", request.scope)
 
     @property
     def now(self) -> Micros:
@@ -91,6 +97,11 @@ class Page:
 
     def visitor(self) -> Visitor | None:
         """The user who is signed in; None when nobody is, or the user has changed since."""
+        if _VISITOR not in self._scope:
+            self._scope[_VISITOR] = self._find_visitor()
+        return self._scope[_VISITOR]
+
+    def _find_visitor(self) -> Visitor | None:
         session = self.sessions.read(self.request.cookies.get(SESSION_COOKIE, ""))
         if session is None:
             return None
@@ -101,6 +112,10 @@ class Page:
         """Whether a posted form was made by us for this browser, and came from this site."""
         site = self.request.headers.get("sec-fetch-site", "same-origin")
         return site in ("same-origin", "none") and self.sessions.is_our_form(self._form, code)
+
+    def refuse(self, code: str) -> None:
+        """Say why this request is refused, for the audit log; `code` is stable, `area.cause`."""
+        self._scope[REFUSAL] = code
 
     def render(
         self, template: str, *, status: int = 200, user: Visitor | None = None, **values: object

@@ -62,15 +62,18 @@ async def sign_in(
     page = Page(request, workspace, sessions)
     email, back = data.get("email", "")[:320], data.get("next", "")
     if not page.is_our_form(data.get("form", "")):
+        page.refuse("form.stale")
         return _sign_in_page(page, status=403, error=page.words.gettext("sign_in.stale"), email=email, back=back)
     keys = (f"mail {email.strip().lower()}", f"from {request.client.host if request.client else ''}")
     if not attempts.allowed(*keys):
+        page.refuse("sign_in.too_many")
         error = page.words.gettext("sign_in.too_many", minutes=attempts.minutes)
         return _sign_in_page(page, status=429, error=error, email=email, back=back)
     async with _gate():
         user = await asyncio.to_thread(workspace.users.sign_in, email, data.get("password", "")[:1000])
     if user is None:
         attempts.failed(*keys)
+        page.refuse("sign_in.wrong")
         return _sign_in_page(page, status=403, error=page.words.gettext("sign_in.wrong"), email=email, back=back)
     answer = Redirect(safe_path(back), status_code=303, headers=HEADERS)
     answer.set_cookie(page.cookie(SESSION_COOKIE, sessions.issue(user.id), strict=False))
@@ -94,6 +97,7 @@ async def sign_out(
     """Forget the session."""
     page = Page(request, workspace, sessions)
     if not page.is_our_form(data.get("form", "")):
+        page.refuse("form.stale")
         return page.error(403, "403")
     answer = Redirect("/sign-in", status_code=303, headers=HEADERS)
     answer.set_cookie(Cookie(key=SESSION_COOKIE, value="", path="/", max_age=0, httponly=True))
@@ -110,6 +114,7 @@ async def set_preferences(
     """Change language or theme, for this browser, and go back."""
     page = Page(request, workspace, sessions)
     if not page.is_our_form(data.get("form", "")):
+        page.refuse("form.stale")
         return page.error(403, "403")
     answer = Redirect(safe_path(data.get("next")), status_code=303, headers=HEADERS)
     if data.get("language") in LANGUAGES:

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -96,6 +97,26 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     host: Annotated[str, _doc("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, _doc("Port to listen on.", ge=0, le=65535)] = 8400
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        _doc(
+            "Networks (CIDR) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; in the environment "
+            "separated by commas. Empty: the socket's address counts."
+        ),
+    ] = ()
+    requests_per_address: Annotated[
+        float,
+        _doc("Requests a second from one address that brings no secret key; 0 sets no limit. More are 429.", ge=0),
+    ] = 100.0
+    requests_per_write_key: Annotated[
+        float, _doc("Requests a second with one write key; 0 sets no limit. More are 429.", ge=0)
+    ] = 10_000.0
+    requests_per_secret_key: Annotated[
+        float, _doc("Requests a second with one secret key; 0 sets no limit. More are 429.", ge=0)
+    ] = 20_000.0
+    burst_seconds: Annotated[float, _doc("Seconds' worth of requests that may come at once after a pause.", gt=0)] = (
+        10.0
+    )
     switch_interval: Annotated[
         float, _doc("Seconds a thread may hold the interpreter; 0 leaves Python's default.", ge=0)
     ] = 0.0
@@ -176,15 +197,18 @@ def parse(text: bytes, where: str, environ: Mapping[str, str]) -> tuple[Settings
         ) from None
     _refuse_unknown(table, where)
     origins = {f"{s}.{n}": "file" if n in table.get(s, {}) else "default" for s, n, _ in _fields()}
-    for section, name, _ in _fields():
+    for section, name, field in _fields():
         variable = f"VITRINA_{section}_{name}".upper()
         if variable in environ:
-            table.setdefault(section, {})[name] = environ[variable]
+            value, several = environ[variable], isinstance(_kind(field), msgspec.inspect.VarTupleType)
+            parts = [part.strip() for part in value.split(",") if part.strip()]
+            table.setdefault(section, {})[name] = parts if several else value
             origins[f"{section}.{name}"] = variable
     try:
         settings = msgspec.convert(table, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(error, where, origins) from None
+    _check_networks(settings.service.trusted_proxies, where, origins)
     zone = settings.workspace.timezone
     try:
         ZoneInfo(zone)
@@ -196,6 +220,19 @@ def parse(text: bytes, where: str, environ: Mapping[str, str]) -> tuple[Settings
             cure="Use an IANA name such as Europe/Berlin.",
         ) from None
     return settings, origins
+
+
+def _check_networks(networks: tuple[str, ...], where: str, origins: Mapping[str, str]) -> None:
+    for network in networks:
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            raise UserError(
+                f"{network} is no network.",
+                code="config.network",
+                where=_place("service.trusted_proxies", where, origins),
+                cure="Write an address or a network such as 10.0.0.0/8.",
+            ) from None
 
 
 def _invalid(error: msgspec.ValidationError, where: str, origins: Mapping[str, str]) -> UserError:
@@ -228,6 +265,11 @@ def settings_table(settings: Settings, origins: Mapping[str, str]) -> list[Setti
 def _shown(value: Any) -> Any:
     """A value without the password of an address."""
     return re.sub(r"(://[^:/@\s]+):[^@/\s]*@", r"\1:***@", value) if isinstance(value, str) else value
+
+
+def _kind(field: msgspec.inspect.Field) -> msgspec.inspect.Type:
+    """The type of a field without what is said about it."""
+    return field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
 
 
 def _description(field: msgspec.inspect.Field) -> str:

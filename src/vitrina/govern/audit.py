@@ -17,7 +17,7 @@ from vitrina.core.clock import Clock
 from vitrina.storage.declared import declare
 from vitrina.storage.store import Store
 
-__all__ = ["Audit", "AuditEntry", "audit_entry"]
+__all__ = ["Audit", "AuditEntry", "Verified", "audit_entry"]
 
 audit_entry = declare(
     "audit_entry",
@@ -57,6 +57,20 @@ class AuditEntry(msgspec.Struct, frozen=True):
     details: dict[str, str | int | bool]
 
 
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk along the chain found.
+
+    Attributes:
+        entries: how many are whole, from the first on.
+        broken_at: number of the first that was changed or is missing; None when the chain holds.
+        last_hash: hash of the last whole entry, hex.
+    """
+
+    entries: int
+    broken_at: int | None
+    last_hash: str
+
+
 class Audit:
     """The audit log of a workspace."""
 
@@ -90,23 +104,25 @@ class Audit:
             )
         )
 
-    def entries(self, limit: int = 100) -> list[AuditEntry]:
-        """The newest entries, newest first."""
+    def entries(self, limit: int = 100, action: str = "") -> list[AuditEntry]:
+        """The newest entries whose action begins with `action`, newest first."""
         query = select(audit_entry).order_by(audit_entry.c.seq.desc()).limit(limit)
+        if action:
+            query = query.where(audit_entry.c.action.startswith(action, autoescape=True))
         with self._store.read() as connection:
             rows = connection.execute(query).all()
         return [AuditEntry(row.seq, row.at, row.actor, row.action, msgspec.json.decode(row.details)) for row in rows]
 
-    def first_broken(self) -> int | None:
-        """The number of the first entry whose hash or place is wrong, or None when the chain holds."""
-        previous, expected = bytes(32), 1
+    def verify(self) -> Verified:
+        """Walk the chain from its beginning to the first entry whose hash or place is wrong."""
+        previous, number = bytes(32), 0
         with self._store.read() as connection:
             for row in connection.execute(select(audit_entry).order_by(audit_entry.c.seq)):
                 hashed = _chain(previous, row.seq, row.at, row.actor, row.action, row.details)
-                if row.seq != expected or bytes(row.previous) != previous or bytes(row.hash) != hashed:
-                    return expected
-                previous, expected = hashed, expected + 1
-        return None
+                if row.seq != number + 1 or bytes(row.previous) != previous or bytes(row.hash) != hashed:
+                    return Verified(entries=number, broken_at=number + 1, last_hash=previous.hex())
+                previous, number = hashed, number + 1
+        return Verified(entries=number, broken_at=None, last_hash=previous.hex())
 
 
 def _chain(previous: bytes, seq: int, at: int, actor: str, action: str, details: str) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from vitrina.console.routes import HANDLERS as PAGES
 from vitrina.console.session import Attempts, Sessions
 from vitrina.core.clock import SECOND
 from vitrina.core.decision import DecideRequest
-from vitrina.core.errors import VitrinaError
+from vitrina.core.errors import PermissionRefusedError, VitrinaError
 from vitrina.service import browser_settings, catalogue, dead_letters, decisions, operations, people, problem, tag
+from vitrina.service.access import Gate, SignInError, check_complete
 from vitrina.service.decide import Decide
 from vitrina.service.door import Door
-from vitrina.service.hot import ANYONE, App, HotRoutes
+from vitrina.service.exchange import Clients, exchange_of
+from vitrina.service.front import Front
+from vitrina.service.hot import ANYONE, App
 from vitrina.service.ingest import CALLS, METRICS, Collect, Metrics, Stored
+from vitrina.service.limits import Limits
 from vitrina.service.openapi import CompleteDocument, HotOperation
 from vitrina.service.refusals import Refusals
 from vitrina.service.wire import DecideAnswer
@@ -43,18 +48,27 @@ _COLLECT_WORDS = (
 _DECIDE_WORDS = (
     "One decision with its exact probability, logged before it is answered. The same requestId gives the same answer."
 )
+_SETTLE_SECONDS = 15
 _API = ("/v1/", "/schema", "/healthz", "/readyz")
 
 
-def create_app(workspace: Workspace) -> HotRoutes:
-    """The ASGI application of a workspace that is open and started."""
+def create_app(workspace: Workspace) -> Front:
+    """The ASGI application of a workspace that is open and started.
+
+    Raises:
+        LookupError: a route has no row in `vitrina.service.access`.
+    """
+    service = workspace.settings.service
     refusals = Refusals(_audit_of(workspace))
-    door = Door(workspace.keys, refusals)
+    door = Door(workspace.keys, Limits(service))
     routes: dict[str, App] = {"/v1/decide": Decide(workspace, door)}
     for path, kind in CALLS.items():
         routes[path] = Collect(workspace, door, kind)
     routes[METRICS] = Metrics()
-    return HotRoutes(routes, _litestar(workspace, door, refusals))
+    other = _litestar(workspace, door, refusals)
+    front = Front(routes, other, door=door, clients=Clients(service.trusted_proxies), refusals=refusals)
+    check_complete(front.routes())
+    return front
 
 
 def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
@@ -77,6 +91,23 @@ def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
             loop.run_in_executor(None, write, caller, code, route, count)
 
     return record
+
+
+@asynccontextmanager
+async def _settled(refusals: Refusals) -> AsyncGenerator[None]:
+    """While the server runs, counts of refusals are written a minute after the first of their kind."""
+
+    async def settle() -> None:
+        while True:
+            await asyncio.sleep(_SETTLE_SECONDS)
+            refusals.settle()
+
+    task = asyncio.create_task(settle())
+    try:
+        yield
+    finally:
+        task.cancel()
+        refusals.flush()
 
 
 def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
@@ -107,16 +138,16 @@ def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
         route_handlers=[*resources, *PAGES, static],
         dependencies={
             "workspace": Provide(lambda: workspace, sync_to_thread=False, use_cache=True),
-            "door": Provide(lambda: door, sync_to_thread=False, use_cache=True),
             "sessions": Provide(lambda: sessions, sync_to_thread=False, use_cache=True),
             "attempts": Provide(lambda: attempts, sync_to_thread=False, use_cache=True),
         },
         exception_handlers={Exception: lambda request, error: _answer_error(request, error, workspace, sessions)},
+        guards=[Gate(door, workspace, sessions)],
         openapi_config=document,
         response_cache_config=ResponseCacheConfig(),
         request_max_body_size=4_000_000,
         logging_config=None,
-        on_shutdown=[refusals.flush],
+        lifespan=[lambda _app: _settled(refusals)],
         debug=False,
     )
 
@@ -150,7 +181,7 @@ def _operations() -> list[HotOperation]:
         tag="decide",
         body=DecideRequest,
         answer=DecideAnswer,
-        problems=("400", "401", "403", "404", "409", "413", "503"),
+        problems=("400", "401", "403", "404", "409", "413", "429", "503"),
     )
     return [*calls, decide]
 
@@ -159,18 +190,25 @@ def _answer_error(
     request: Request[Any, Any, Any], error: Exception, workspace: Workspace, sessions: Sessions
 ) -> Response[Any]:
     document, headers = _problem_of(error)
+    exchange = exchange_of(request.scope)
+    exchange.code = document.code
     if document.status >= 500 and not isinstance(error, VitrinaError):
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        request_id = exchange.request_id.decode()
+        _LOG.error("request %s, %s %s failed", request_id, request.method, request.url.path, exc_info=error)
     if request.url.path.startswith(browser_settings.PREFIX):
         headers |= ANYONE
     if request.url.path.startswith(_API):
         return Response(
-            msgspec.json.encode(document),
+            msgspec.json.encode(problem.of_request(document, exchange.request_id)),
             status_code=document.status,
             media_type=problem.PROBLEM_TYPE,
             headers=headers | ({"www-authenticate": 'Basic realm="vitrina"'} if document.status == 401 else {}),
         )
     page = Page(request, workspace, sessions)
+    if isinstance(error, SignInError):
+        return page.to_sign_in()
+    if isinstance(error, PermissionRefusedError):
+        return page.error(403, "role", role=page.words.gettext(f"role.{error.where}"))
     if document.status in (404, 405):
         return page.error(404, "404")
     if document.status >= 500:

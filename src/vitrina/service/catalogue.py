@@ -12,9 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, PathParameter
 
 from vitrina.console.threads import in_thread
-from vitrina.core.access import Caller
-from vitrina.service.door import Door
-from vitrina.service.guards import caller_of
+from vitrina.service.access import caller_of
 from vitrina.workspace import CreativeBody, OfferBody, OfferImportReport, PlacementBody, Workspace
 
 __all__ = ["HANDLERS"]
@@ -25,10 +23,6 @@ _encode = msgspec.json.Encoder().encode
 B = TypeVar("B", OfferBody, CreativeBody, PlacementBody)
 Id: TypeAlias = str
 """Litestar reads `B` and `Id` from each handler's `signature_namespace`."""
-
-
-def _caller(request: Incoming, door: Door) -> Caller:
-    return caller_of(request, door, "catalogue")
 
 
 def _resource(
@@ -43,37 +37,29 @@ def _resource(
     def put_thing(
         request: Incoming,
         workspace: NamedDependency[Workspace],
-        door: NamedDependency[Door],
         thing_id: Id,
         data: JSONBody[B],
     ) -> B:
-        by = _caller(request, door).name
+        by = caller_of(request).name
         return cast("B", workspace.put_body(kind, thing_id, _encode(data), by))
 
     @get(path, tags=["catalogue"], summary=f"One {kind}", description=on_get, signature_namespace=names)
     @in_thread
-    def get_thing(
-        request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], thing_id: Id
-    ) -> B:
-        _caller(request, door)
+    def get_thing(workspace: NamedDependency[Workspace], thing_id: Id) -> B:
         return cast("B", workspace.get_body(kind, thing_id))
 
     @delete(path, tags=["catalogue"], summary=f"Take {noun} away", description=on_delete, signature_namespace=names)
     @in_thread
-    def delete_thing(
-        request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door], thing_id: Id
-    ) -> None:
-        workspace.catalogue.delete(kind, thing_id, _caller(request, door).name)
+    def delete_thing(request: Incoming, workspace: NamedDependency[Workspace], thing_id: Id) -> None:
+        workspace.catalogue.delete(kind, thing_id, caller_of(request).name)
 
     return [put_thing, get_thing, delete_thing]
 
 
 @post("/v1/offers/import", status_code=200, tags=["catalogue"], summary="Many offers from CSV or NDJSON")
-async def post_offers(
-    request: Incoming, workspace: NamedDependency[Workspace], door: NamedDependency[Door]
-) -> OfferImportReport:
+async def post_offers(request: Incoming, workspace: NamedDependency[Workspace]) -> OfferImportReport:
     """CSV (content type text/csv) or NDJSON, answered row by row: good rows are stored, bad ones say what is wrong."""
-    caller = _caller(request, door)
+    caller = caller_of(request)
     body = await request.body()
     form = "csv" if request.headers.get("content-type", "").startswith("text/csv") else "ndjson"
     return await asyncio.to_thread(workspace.import_offers, body, form, caller.name)

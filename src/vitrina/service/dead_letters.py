@@ -16,13 +16,11 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from vitrina.console.threads import in_thread
 from vitrina.core.clock import iso
 from vitrina.core.dead_letter import Letter, LetterFilter, Replayed
-from vitrina.service.door import Door
-from vitrina.service.guards import caller_of
+from vitrina.service.access import caller_of
 from vitrina.workspace import Workspace
 
 __all__ = ["HANDLERS", "LetterPage", "WireLetter"]
 
-_SCOPE = "dead-letters"
 _MOST = 500
 
 
@@ -63,9 +61,7 @@ def _wire(letter: Letter) -> WireLetter:
 @get("/v1/dead-letters", tags=["dead letters"], summary="What was refused")
 @in_thread
 def list_letters(
-    request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     status: FromQuery[str] = "waiting",
     code: FromQuery[str] = "",
     event: FromQuery[str] = "",
@@ -74,7 +70,6 @@ def list_letters(
     limit: Annotated[int, QueryParameter(ge=1, le=_MOST)] = 50,
 ) -> LetterPage:
     """Letters of a status (`waiting`, `replayed`, `discarded`; empty: all), newest first, without their bodies."""
-    caller_of(request, door, _SCOPE)
     wanted = LetterFilter(status=status, code=code, event=event, source=source, before=before)
     letters = workspace.letters.list(wanted, limit)
     return LetterPage(
@@ -85,9 +80,7 @@ def list_letters(
 @get("/v1/dead-letters/{letter_id:int}", tags=["dead letters"], summary="One refused call with its body")
 @in_thread
 def get_letter(
-    request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     letter_id: FromPath[int],
 ) -> WireLetter:
     """The call as it was read, and what is wrong with it.
@@ -95,7 +88,6 @@ def get_letter(
     Raises:
         NotFoundError: there is no such letter, or it is no longer kept.
     """
-    caller_of(request, door, _SCOPE)
     return _wire(workspace.letters.find(letter_id))
 
 
@@ -103,7 +95,6 @@ def get_letter(
 async def replay_letter(
     request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     letter_id: FromPath[int],
 ) -> Replayed:
     """Replay a letter as it is or, where there is a body, as that says: the corrected call as one JSON object.
@@ -116,7 +107,7 @@ async def replay_letter(
         UserError: it is refused again, and why.
         RefusedError: its person was erased.
     """
-    caller = await asyncio.to_thread(caller_of, request, door, _SCOPE)
+    caller = caller_of(request)
     body = await request.body()
     return await asyncio.to_thread(workspace.letters.replay, letter_id, caller.name, body or None)
 
@@ -126,7 +117,6 @@ async def replay_letter(
 def discard_letter(
     request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     letter_id: FromPath[int],
 ) -> Response[WireLetter]:
     """Discard a letter; `restore` takes that back until it is deleted.
@@ -135,7 +125,7 @@ def discard_letter(
         NotFoundError: there is no such letter.
         ConflictError: it was replayed.
     """
-    caller = caller_of(request, door, _SCOPE)
+    caller = caller_of(request)
     return Response(_wire(workspace.letters.discard(letter_id, caller.name)))
 
 
@@ -144,7 +134,6 @@ def discard_letter(
 def restore_letter(
     request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     letter_id: FromPath[int],
 ) -> WireLetter:
     """A discarded letter waits again.
@@ -153,7 +142,7 @@ def restore_letter(
         NotFoundError: there is no such letter.
         ConflictError: it was replayed.
     """
-    caller = caller_of(request, door, _SCOPE)
+    caller = caller_of(request)
     return _wire(workspace.letters.restore(letter_id, caller.name))
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
+from vitrina.core.access import Caller
 from vitrina.core.decision import DecideRequest
 from vitrina.service.body import read
 from vitrina.service.door import Door
+from vitrina.service.exchange import Exchange, exchange_of
 from vitrina.service.hot import answer, answer_error
 from vitrina.service.wire import encode_answer
 from vitrina.workspace import Workspace
@@ -30,20 +32,20 @@ class Decide:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Authorise, read, decide, log, answer."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        exchange = exchange_of(scope)
         try:
-            body = await self._decide(headers, await read(receive, headers, LIMIT, LIMIT))
+            caller = self._door.admit(exchange, "decide")
+            body = await self._decide(exchange, caller, await read(receive, exchange.headers, LIMIT, LIMIT))
         except Exception as error:
-            await answer_error(send, error, overloaded=503)
+            await answer_error(scope, send, error, overloaded=503)
             return
         await answer(send, 200, body)
 
-    async def _decide(self, headers: dict[bytes, bytes], body: bytes) -> bytes:
-        caller = self._door.caller(headers, "decide", "/v1/decide")
-        request = _decode(body)
+    async def _decide(self, exchange: Exchange, caller: Caller, body: bytes) -> bytes:
+        request, headers = _decode(body), exchange.headers
         if caller.kind == "write":
             placement = self._workspace.catalogue.placement(request.placement)
-            self._door.check_decide(request, caller, public=placement is None or placement.public)
+            self._door.check_decide(request, caller, public=placement is not None and placement.public)
         if headers.get(b"sec-gpc") == b"1":
             request = msgspec.structs.replace(request, global_privacy_control=True)
         decided, ticket = self._workspace.decide_soon(request, caller)

@@ -12,8 +12,6 @@ from litestar.params import FromPath, FromQuery
 from vitrina.console.threads import in_thread
 from vitrina.console.why import why_sentences
 from vitrina.console.words import LANGUAGES, words_for
-from vitrina.service.door import Door
-from vitrina.service.guards import caller_of
 from vitrina.service.wire import WireReason, wire_reason
 from vitrina.workspace import Workspace
 
@@ -51,7 +49,6 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def get_why(
     request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     decision_id: FromPath[str],
     locale: FromQuery[str | None] = None,
 ) -> Why:
@@ -60,7 +57,6 @@ def get_why(
     Raises:
         NotFoundError: there is no such decision.
     """
-    caller_of(request, door, "decisions")
     language = locale if locale in LANGUAGES else request.headers.get("accept-language", "")
     words = words_for(language, workspace.settings.workspace.timezone)
     explanation = workspace.explain(decision_id)

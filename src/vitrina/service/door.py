@@ -1,9 +1,8 @@
-"""Who is at the door: from the request's headers to a `Caller`, or a refusal that the audit log remembers."""
+"""Who is at the door: from a request to a `Caller`, or a refusal."""
 
 from __future__ import annotations
 
 import binascii
-import hmac
 from base64 import b64decode
 from typing import Protocol
 
@@ -12,7 +11,8 @@ import msgspec
 from vitrina.core.access import Caller
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import PermissionRefusedError, VitrinaError
-from vitrina.service.refusals import Refusals
+from vitrina.service.exchange import Exchange
+from vitrina.service.limits import Limits
 
 __all__ = ["Door", "KeyRing", "UnauthorisedError", "token_of"]
 
@@ -28,11 +28,15 @@ class KeyRing(Protocol):
     """What the door needs of the workspace's keys."""
 
     def find(self, token: str) -> Caller | None:
-        """The caller that a key stands for; None for an unknown or revoked one."""
+        """The caller that a key stands for; None for one that opens nothing."""
         ...
 
-    def user_hash(self, user_id: str) -> str:
-        """Hex HMAC-SHA-256 of the userId with the workspace's identity secret."""
+    def ended(self, token: str) -> tuple[str, str] | None:
+        """Of a key that opens nothing any more, its name and why: revoked | expired."""
+        ...
+
+    def proves(self, user_id: str, user_hash: str | None) -> bool:
+        """Whether a userHash belongs to a userId."""
         ...
 
 
@@ -64,92 +68,112 @@ def token_of(header: bytes | None) -> str:
 
 
 class Door:
-    """Checks keys and scopes for every route, and keeps what it refused."""
+    """Checks keys, scopes and rates for every route."""
 
-    def __init__(self, keys: KeyRing, refusals: Refusals) -> None:
+    def __init__(self, keys: KeyRing, limits: Limits) -> None:
         self._keys = keys
-        self._refusals = refusals
+        self._limits = limits
 
-    def caller(self, headers: dict[bytes, bytes], scope: str, route: str) -> Caller:
+    def arrive(self, exchange: Exchange, address: str) -> None:
+        """Whose key the header holds, and whether more may come from there; the body is not looked at.
+
+        Raises:
+            RateLimitedError: too many came with this key, or from this address without a secret key.
+        """
+        token = exchange.token = token_of(exchange.headers.get(b"authorization"))
+        caller = self._keys.find(token) if token else None
+        if caller is None or caller.kind == "write":
+            self._limits.check_address(address)
+        if caller is not None:
+            self._recognise(exchange, caller)
+
+    def admit(self, exchange: Exchange, scope: str) -> Caller:
         """The caller of a route that needs `scope`.
 
         Raises:
-            UnauthorisedError: no key or an unknown one.
+            UnauthorisedError: no key, or one that opens nothing.
             PermissionRefusedError: the key lacks the scope.
         """
-        return self._admit(token_of(headers.get(b"authorization")), scope, route)
-
-    def collector(self, headers: dict[bytes, bytes], body: bytes, route: str) -> Caller:
-        """The caller of a collect route: key in the header, else `writeKey` in the body.
-
-        Raises:
-            UnauthorisedError: no key or an unknown one.
-            PermissionRefusedError: the key may not send events.
-        """
-        token = token_of(headers.get(b"authorization"))
-        if not token:
-            try:
-                token = _decode_write_key(body).write_key
-            except msgspec.DecodeError:
-                token = ""
-        return self._admit(token, "collect", route)
-
-    def _admit(self, token: str, scope: str, route: str) -> Caller:
-        caller = self._keys.find(token) if token else None
+        caller = exchange.caller
         if caller is None:
-            code = "key.unknown" if token else "key.missing"
-            self._refusals.note(route, code, "")
-            what = "This key opens nothing." if token else "There is no key."
-            raise UnauthorisedError(
-                what,
-                code=code,
-                where="authorization",
-                cure="Send a key made with `vitrina keys create` as Basic user or Bearer token.",
-            )
-        if scope not in caller.scopes and "*" not in caller.scopes:
-            self._refuse(
-                caller,
-                route,
-                "key.scope",
+            raise self._unauthorised(exchange)
+        if not caller.may(scope):
+            raise PermissionRefusedError(
                 f"the key {caller.name} lacks the scope {scope}.",
-                "authorization",
-                "Use a secret key that has it.",
+                code="key.scope",
+                where="authorization",
+                cure="Use a secret key that has it.",
             )
         return caller
 
+    def collector(self, exchange: Exchange, body: bytes) -> Caller:
+        """The caller of a collect route: key in the header, else `writeKey` in the body.
+
+        Raises:
+            UnauthorisedError: no key, or one that opens nothing.
+            PermissionRefusedError: the key may not send events.
+            RateLimitedError: too many came with this key.
+        """
+        if not exchange.token:
+            try:
+                exchange.token = _decode_write_key(body).write_key
+            except msgspec.DecodeError:
+                exchange.token = ""
+            caller = self._keys.find(exchange.token) if exchange.token else None
+            if caller is not None:
+                self._recognise(exchange, caller)
+        return self.admit(exchange, "collect")
+
     def check_decide(self, request: DecideRequest, caller: Caller, *, public: bool) -> None:
         """What a write key may ask: public placements, for an anonymousId or a userId with its `userHash`.
+
+        Nothing of the person is looked at, so the answer is the same for people whom we know and whom we don't; and the
+        same for a placement that isn't public and one that isn't there.
 
         Raises:
             PermissionRefusedError: it asks for more.
         """
         if caller.kind != "write":
             return
-        route = "/v1/decide"
         if not public:
-            self._refuse(
-                caller,
-                route,
-                "placement.private",
-                f"the placement {request.placement} is not public.",
-                "placement",
-                "Ask with a secret key from your server, or set `public` on the placement.",
+            raise PermissionRefusedError(
+                f"there is no public placement {request.placement}.",
+                code="placement.private",
+                where="placement",
+                cure="Check its id; ask with a secret key from your server, or set `public` on the placement.",
             )
         if request.preview or request.at:
-            field = "preview" if request.preview else "at"
-            self._refuse(caller, route, "key.preview", "a write key can't preview.", field, "Ask with a secret key.")
-        if request.user_id is not None:
-            expected = self._keys.user_hash(request.user_id)
-            if not hmac.compare_digest(expected.encode(), (request.user_hash or "").lower().encode()):
-                self._refuse(
-                    caller,
-                    route,
-                    "user.hash",
-                    "the userHash does not belong to this userId.",
-                    "userHash",
-                    "Make it on your server: hex HMAC-SHA-256 of the userId with the identity secret.",
-                )
+            raise PermissionRefusedError(
+                "a write key can't preview.",
+                code="key.preview",
+                where="preview" if request.preview else "at",
+                cure="Ask with a secret key.",
+            )
+        if request.user_id is not None and not self._keys.proves(request.user_id, request.user_hash):
+            raise PermissionRefusedError(
+                "the userHash does not belong to this userId.",
+                code="user.hash",
+                where="userHash",
+                cure="Make it on your server: hex HMAC-SHA-256 of the userId with the identity secret.",
+            )
 
-    def _refuse(self, caller: Caller, route: str, code: str, what: str, field: str, cure: str) -> None:
-        self._refusals.note(route, code, caller.name)
-        raise PermissionRefusedError(what, code=code, where=field, cure=cure)
+    def _recognise(self, exchange: Exchange, caller: Caller) -> None:
+        exchange.name = caller.name
+        self._limits.check_key(caller)
+        exchange.caller = caller
+
+    def _unauthorised(self, exchange: Exchange) -> UnauthorisedError:
+        token = exchange.token
+        ended = self._keys.ended(token) if token else None
+        if ended is not None:
+            exchange.name, why = ended
+            what = "This key was revoked." if why == "revoked" else "This key has expired."
+            code = f"key.{why}"
+        else:
+            what, code = ("This key opens nothing.", "key.unknown") if token else ("There is no key.", "key.missing")
+        return UnauthorisedError(
+            what,
+            code=code,
+            where="authorization",
+            cure="Send a key made with `vitrina keys create` as Basic user or Bearer token.",
+        )

@@ -1,7 +1,7 @@
 """The routes that must be fast, as bare ASGI: no framework between the socket and the loop.
 
-Each is an `async (scope, receive, send)` callable. `HotRoutes` looks at the path and hands everything else to the
-Litestar app, which also publishes them in its OpenAPI document (`vitrina.service.openapi`).
+Each is an `async (scope, receive, send)` callable. `vitrina.service.front` looks at the path and hands everything else
+to the Litestar app, which also publishes them in its OpenAPI document (`vitrina.service.openapi`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import msgspec
 
 from vitrina.core.errors import VitrinaError
 from vitrina.service import problem
+from vitrina.service.exchange import exchange_of
 
-__all__ = ["ANYONE", "App", "HotRoutes", "answer", "answer_error", "answer_problem"]
+__all__ = ["ANYONE", "App", "answer", "answer_error", "answer_preflight", "answer_problem"]
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -45,10 +46,14 @@ async def answer(send: Any, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def answer_problem(send: Any, document: problem.Problem, extra: dict[str, str]) -> None:
-    """A problem document; `extra` are more headers."""
-    body = _encode(document)
-    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), *_ANYONE, _NO_STORE]
+async def answer_problem(scope: Any, send: Any, document: problem.Problem, extra: dict[str, str]) -> None:
+    """A problem document with the request's id; `extra` are more headers."""
+    exchange = exchange_of(scope)
+    exchange.code = document.code
+    body = _encode(problem.of_request(document, exchange.request_id))
+    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), _NO_STORE]
+    if exchange.hot:
+        headers += _ANYONE
     headers += [(name.encode(), value.encode()) for name, value in extra.items()]
     if document.status == 401:
         headers.append((b"www-authenticate", b'Basic realm="vitrina"'))
@@ -58,39 +63,20 @@ async def answer_problem(send: Any, document: problem.Problem, extra: dict[str, 
     await send({"type": "http.response.body", "body": body})
 
 
-async def answer_error(send: Any, error: Exception, *, overloaded: int) -> None:
+async def answer_error(scope: Any, send: Any, error: Exception, *, overloaded: int) -> None:
     """The problem document of whatever went wrong; what isn't the caller's mistake is logged."""
     if isinstance(error, VitrinaError):
         document = problem.from_error(error, overloaded=overloaded)
-        await answer_problem(send, document, problem.headers_of(error))
+        await answer_problem(scope, send, document, problem.headers_of(error))
     elif isinstance(error, msgspec.DecodeError):
-        await answer_problem(send, problem.from_validation(error), {})
+        await answer_problem(scope, send, problem.from_validation(error), {})
     else:
-        _LOG.error("a request failed", exc_info=error)
-        await answer_problem(send, problem.unexpected(), {})
+        request_id = exchange_of(scope).request_id.decode()
+        _LOG.error("request %s of %s failed", request_id, scope["path"], exc_info=error)
+        await answer_problem(scope, send, problem.unexpected(), {})
 
 
-async def _answer_preflight(send: Any) -> None:
+async def answer_preflight(send: Any) -> None:
+    """What a browser asks before a page of another site may send something."""
     await send({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT})
     await send({"type": "http.response.body", "body": b""})
-
-
-class HotRoutes:
-    """Paths that go straight to their bare app; the rest goes to `other`."""
-
-    def __init__(self, routes: dict[str, App], other: App) -> None:
-        self._routes = routes
-        self._other = other
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One ASGI connection."""
-        app = self._routes.get(scope["path"]) if scope["type"] == "http" else None
-        if app is None:
-            await self._other(scope, receive, send)
-        elif scope["method"] == "POST":
-            await app(scope, receive, send)
-        elif scope["method"] == "OPTIONS":
-            await _answer_preflight(send)
-        else:
-            document = problem.make(405, "method", f"{scope['path']} takes POST.", cure="Send it as POST.")
-            await answer_problem(send, document, {"allow": "POST, OPTIONS"})

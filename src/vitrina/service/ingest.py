@@ -11,6 +11,7 @@ import msgspec
 
 from vitrina.service.body import read
 from vitrina.service.door import Door
+from vitrina.service.exchange import exchange_of
 from vitrina.service.hot import answer, answer_error
 from vitrina.workspace import Workspace
 
@@ -48,17 +49,18 @@ class Collect:
         self._receive = workspace.receive
         self._door = door
         self._kind = kind
-        self._route = f"/v1/{kind}"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Authorise, read, store, answer."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        exchange = exchange_of(scope)
         try:
-            body = await read(receive, headers, WIRE_LIMIT, INFLATED_LIMIT)
-            caller = self._door.collector(headers, body, self._route)
-            await self._receive(body, self._kind, caller.source, gpc=headers.get(b"sec-gpc") == b"1")
+            if exchange.token:
+                self._door.admit(exchange, "collect")
+            body = await read(receive, exchange.headers, WIRE_LIMIT, INFLATED_LIMIT)
+            caller = self._door.collector(exchange, body)
+            await self._receive(body, self._kind, caller.source, gpc=exchange.headers.get(b"sec-gpc") == b"1")
         except Exception as error:
-            await answer_error(send, error, overloaded=429)
+            await answer_error(scope, send, error, overloaded=429)
             return
         await answer(send, 200, _STORED)
 
@@ -69,8 +71,8 @@ class Metrics:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Read the report, so that the client is at peace, and throw it away."""
         try:
-            await read(receive, dict(scope["headers"]), _METRICS_LIMIT, _METRICS_LIMIT)
+            await read(receive, exchange_of(scope).headers, _METRICS_LIMIT, _METRICS_LIMIT)
         except Exception as error:
-            await answer_error(send, error, overloaded=429)
+            await answer_error(scope, send, error, overloaded=429)
             return
         await answer(send, 200, _STORED)

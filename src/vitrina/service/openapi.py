@@ -25,7 +25,7 @@ _WHEN = {
     "409": "It contradicts what is there.",
     "413": "The body is too large.",
     "422": "Refused for lack of data.",
-    "429": "The queue is full; see Retry-After.",
+    "429": "Too many requests, or the queue is full; see Retry-After.",
     "503": "The disk or database can't store; see Retry-After.",
 }
 _KEYLESS = ("operations", "tag", "collect")
@@ -94,7 +94,7 @@ def _with_problems(item: dict[str, Any]) -> dict[str, Any]:
         if "responses" in operation:
             good = {status: answer for status, answer in operation["responses"].items() if status < "4"}
             keyless = set(operation.get("tags", ())) <= set(_KEYLESS)
-            problems = ("503",) if keyless else ("400", "401", "403", "404", "503")
+            problems = ("503",) if keyless else ("400", "401", "403", "404", "429", "503")
             if keyless and operation.get("parameters"):
                 problems = ("404", "503")
             operation = {**operation, "responses": good | {status: _problem(status) for status in problems}}

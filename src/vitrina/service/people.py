@@ -12,8 +12,7 @@ from litestar.params import FromPath, JSONBody
 from vitrina.console.threads import in_thread
 from vitrina.core.clock import iso
 from vitrina.core.consent import LawfulBasis, Purpose
-from vitrina.service.door import Door
-from vitrina.service.guards import caller_of
+from vitrina.service.access import caller_of
 from vitrina.workspace import Workspace
 
 __all__ = ["HANDLERS", "Consent", "ConsentBody", "ErasureStarted"]
@@ -56,9 +55,7 @@ class ErasureStarted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @get("/v1/profiles/{identifier:str}", tags=["people"], summary="What is known about a person")
 @in_thread
 def get_profile(
-    request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     identifier: FromPath[str],
 ) -> dict[str, Any]:
     """Identifiers, traits, features, consents and the last decisions of one person.
@@ -66,7 +63,6 @@ def get_profile(
     Raises:
         NotFoundError: nothing is known about this identifier.
     """
-    caller_of(request, door, "people")
     return workspace.person(identifier)
 
 
@@ -75,34 +71,27 @@ def get_profile(
 def export_profile(
     request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     identifier: FromPath[str],
 ) -> dict[str, Any]:
     """Every row about one person, table by table, for their right of access (GDPR art. 15 and 20)."""
-    caller = caller_of(request, door, "people")
-    workspace.audit.record(caller.name, "profile.export")
+    workspace.audit.record(caller_of(request).name, "profile.export")
     return workspace.export(identifier)
 
 
 @delete("/v1/profiles/{identifier:str}", status_code=202, tags=["people"], summary="Erase a person")
 @in_thread
 def erase_profile(
-    request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     identifier: FromPath[str],
 ) -> ErasureStarted:
     """Erase a person from store, inbox, lake and logs; late events don't bring the person back."""
-    caller_of(request, door, "people")
     return ErasureStarted(erasure_id=workspace.erase_soon(identifier))
 
 
 @get("/v1/erasures/{erasure_id:str}", tags=["people"], summary="How far an erasure is")
 @in_thread
 def get_erasure(
-    request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     erasure_id: FromPath[str],
 ) -> dict[str, Any]:
     """The state of an erasure, and its receipt: rows removed by table.
@@ -110,7 +99,6 @@ def get_erasure(
     Raises:
         NotFoundError: there is no such erasure.
     """
-    caller_of(request, door, "people")
     return workspace.erasure(erasure_id)
 
 
@@ -121,15 +109,12 @@ def get_erasure(
 )
 @in_thread
 def put_consent(
-    request: Request[Any, Any, Any],
     workspace: NamedDependency[Workspace],
-    door: NamedDependency[Door],
     identifier: FromPath[str],
     purpose: FromPath[Purpose],
     data: JSONBody[ConsentBody],
 ) -> Response[Consent]:
     """Append a consent record. The person may not be known yet."""
-    caller_of(request, door, "people")
     record = workspace.put_consent(identifier, purpose, msgspec.to_builtins(data))
     return Response(
         Consent(

@@ -8,8 +8,18 @@ from http import HTTPStatus
 import msgspec
 
 from vitrina.core.errors import MachineError, OverloadedError, VitrinaError
+from vitrina.service.limits import RateLimitedError
 
-__all__ = ["PROBLEM_TYPE", "Problem", "from_error", "from_validation", "headers_of", "make", "unexpected"]
+__all__ = [
+    "PROBLEM_TYPE",
+    "Problem",
+    "from_error",
+    "from_validation",
+    "headers_of",
+    "make",
+    "of_request",
+    "unexpected",
+]
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -17,7 +27,7 @@ PROBLEM_TYPE = "application/problem+json"
 _NAMED = re.compile(r"(?:missing required|unknown) field `(.+?)`")
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """A problem document.
 
     Attributes:
@@ -28,6 +38,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         code: stable code, `area.cause`.
         field: the field, header or route at fault.
         cure: what to do about it.
+        request_id: id of the request, as in the header `X-Request-Id` and in the server's log.
     """
 
     type: str
@@ -37,6 +48,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     field: str = ""
     cure: str = ""
+    request_id: str = ""
+
+
+def of_request(document: Problem, request_id: bytes) -> Problem:
+    """The problem document of one request."""
+    return msgspec.structs.replace(document, request_id=request_id.decode("latin-1"))
 
 
 def make(status: int, code: str, detail: str, *, field: str = "", cure: str = "") -> Problem:
@@ -75,7 +92,7 @@ def unexpected() -> Problem:
 
 def headers_of(error: VitrinaError) -> dict[str, str]:
     """`Retry-After` where trying again makes sense."""
-    if isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError | RateLimitedError):
         return {"retry-after": str(error.retry_after)}
     return {"retry-after": "5"} if isinstance(error, MachineError) else {}
 

@@ -37,6 +37,15 @@ class Refusals:
         self._since[kind] = now
         self._record(*kind, 1 + self._more.pop(kind, 0))
 
+    def settle(self) -> None:
+        """Write the counts whose minute is over, so that an attack that stopped is in the log too."""
+        now = self._timer()
+        for kind in [kind for kind, began in self._since.items() if now - began >= _WINDOW]:
+            del self._since[kind]
+            count = self._more.pop(kind, 0)
+            if count:
+                self._record(*kind, count)
+
     def flush(self) -> None:
         """Write the counts that are still held, and start anew."""
         for kind, count in self._more.items():

@@ -27,6 +27,13 @@ def test_file_then_environment() -> None:
     assert origins["decide.draws"] == "default"
 
 
+def test_a_list_in_the_environment_is_separated_by_commas() -> None:
+    settings, origins = parse(b"", "vitrina.toml", {"VITRINA_SERVICE_TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::/32,"})
+    assert settings.service.trusted_proxies == ("10.0.0.0/8", "2001:db8::/32")
+    assert origins["service.trusted_proxies"] == "VITRINA_SERVICE_TRUSTED_PROXIES"
+    assert parse(b"", "vitrina.toml", {"VITRINA_SERVICE_TRUSTED_PROXIES": ""})[0].service.trusted_proxies == ()
+
+
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
@@ -36,6 +43,8 @@ def test_file_then_environment() -> None:
         (b"[decide]\nscale = 'bold'\n", "config.invalid", "decide.scale"),
         (b"[workspace]\nlocale = 'de'\n", "config.invalid", "en or ru"),
         (b"[workspace]\ntimezone = '../etc'\n", "config.timezone", "Europe/Berlin"),
+        (b"[service]\ntrusted_proxies = ['10.0.0.0/8', 'proxy.example']\n", "config.network", "proxy.example"),
+        (b"[service]\ntrusted_proxies = '10.0.0.0/8'\n", "config.invalid", "service.trusted_proxies"),
         (b"[workspace\n", "config.unreadable", "TOML"),
         ("[workspace]\nname = 'чай'\n".encode("cp1251"), "config.unreadable", "TOML"),
     ],

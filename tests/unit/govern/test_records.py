@@ -55,12 +55,12 @@ def test_audit_chain_shows_a_changed_and_a_missing_entry(store: Store) -> None:
     audit = Audit(store, SystemClock())
     for number in range(5):
         audit.record("ключ", "data.import", {"rows": number})
-    assert audit.first_broken() is None
+    assert audit.verify().broken_at is None
     assert [entry.details["rows"] for entry in audit.entries(2)] == [4, 3]
     store.write(lambda c: c.exec_driver_sql("update audit_entry set details = '{\"rows\":9}' where seq = 3"))
-    assert audit.first_broken() == 3
+    assert audit.verify().broken_at == 3
     store.write(lambda c: c.exec_driver_sql("delete from audit_entry where seq = 3"))
-    assert audit.first_broken() == 3
+    assert audit.verify().broken_at == 3
 
 
 def test_consent_records_are_appended_once(store: Store) -> None:
