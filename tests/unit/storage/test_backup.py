@@ -23,7 +23,7 @@ from vitrina.cli import run
 from vitrina.core.config import stated
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import ConflictError, MachineError, UserError
-from vitrina.govern.access import workspace_secret
+from vitrina.govern.secret import workspace_secret
 from vitrina.storage.backup import MANIFEST, check, read_manifest
 from vitrina.workspace import Workspace, restore
 

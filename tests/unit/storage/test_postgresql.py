@@ -230,7 +230,7 @@ def test_moving_there_and_back_keeps_every_row(
         workspace.step()
         workspace.drain()
         assert workspace.summary().orders == 2
-        assert [entry.action for entry in workspace.audit.entries()][-1] == "store.migrate"
+        assert "store.migrate" in [entry.action for entry in workspace.audit.entries()]
     there = rows_of(shop)
     assert run(["-w", str(shop), "migrate", "--json"]) == 0
     assert rows_of(shop) == there
