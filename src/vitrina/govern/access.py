@@ -23,7 +23,7 @@ from vitrina.storage.store import Store
 
 __all__ = ["ROLES", "SCOPES", "KeyInfo", "Keys", "User", "Users"]
 
-SCOPES = ("collect", "decide", "catalogue", "people", "decisions", "dead-letters")
+SCOPES = ("collect", "decide", "catalogue", "people", "decisions", "dead-letters", "metrics")
 """What a secret key may do; without any it may do everything."""
 
 ROLES = ("viewer", "marketer", "admin")

@@ -23,11 +23,16 @@ from vitrina.console.session import Attempts, Sessions
 from vitrina.core.clock import SECOND
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import VitrinaError
+from vitrina.core.meter import OTHER
 from vitrina.service import browser_settings, catalogue, dead_letters, decisions, operations, people, problem, tag
 from vitrina.service.decide import Decide
 from vitrina.service.door import Door
 from vitrina.service.hot import ANYONE, App, HotRoutes
-from vitrina.service.ingest import CALLS, METRICS, Collect, Metrics, Stored
+from vitrina.service.ingest import CALLS, METRICS, ClientReport, Collect, Stored
+from vitrina.service.life import Life
+from vitrina.service.logs import say
+from vitrina.service.meter import RequestMeter
+from vitrina.service.metrics import Metrics
 from vitrina.service.openapi import CompleteDocument, HotOperation
 from vitrina.service.refusals import Refusals
 from vitrina.service.wire import DecideAnswer
@@ -43,18 +48,25 @@ _COLLECT_WORDS = (
 _DECIDE_WORDS = (
     "One decision with its exact probability, logged before it is answered. The same requestId gives the same answer."
 )
-_API = ("/v1/", "/schema", "/healthz", "/readyz")
+_API = ("/v1/", "/schema", "/healthz", "/readyz", "/metrics")
 
 
-def create_app(workspace: Workspace) -> HotRoutes:
-    """The ASGI application of a workspace that is open and started."""
+def create_app(workspace: Workspace, life: Life | None = None) -> HotRoutes:
+    """The ASGI application of a workspace that is open and started.
+
+    Args:
+        life: of the process that serves it; one of its own when None.
+    """
+    life = life or Life()
     refusals = Refusals(_audit_of(workspace))
     door = Door(workspace.keys, refusals)
-    routes: dict[str, App] = {"/v1/decide": Decide(workspace, door)}
+    meter = RequestMeter(workspace.settings.service.slow_seconds)
+    routes: dict[str, tuple[str, App]] = {"/v1/decide": ("/v1/decide", Decide(workspace, door))}
     for path, kind in CALLS.items():
-        routes[path] = Collect(workspace, door, kind)
-    routes[METRICS] = Metrics()
-    return HotRoutes(routes, _litestar(workspace, door, refusals))
+        routes[path] = (f"/v1/{kind}", Collect(workspace, door, kind))
+    routes[METRICS] = (METRICS, ClientReport())
+    metrics = Metrics(workspace, meter, refusals, life)
+    return HotRoutes(routes, _litestar(workspace, door, refusals, metrics, life), meter, workspace.tracing)
 
 
 def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
@@ -66,9 +78,10 @@ def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
                 caller or "unknown", "access.refused", {"code": code, "route": route, "count": count}
             )
         except VitrinaError:
-            _LOG.exception("a refusal could not be written to the audit log: %s %s %s", caller, code, route)
+            _LOG.exception("a refusal could not be written to the audit log: %s %s", code, route)
 
     def record(caller: str, code: str, route: str, count: int) -> None:
+        say(_LOG, logging.INFO, "request.refused", {"route": route, "code": code, "count": count})
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # one of Litestar's threads: it may wait
@@ -79,7 +92,7 @@ def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
     return record
 
 
-def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
+def _litestar(workspace: Workspace, door: Door, refusals: Refusals, metrics: Metrics, life: Life) -> Litestar:
     sessions = Sessions(workspace.users.session_secret, workspace.clock)
     attempts = Attempts(workspace.clock)
     resources = [
@@ -110,6 +123,8 @@ def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
             "door": Provide(lambda: door, sync_to_thread=False, use_cache=True),
             "sessions": Provide(lambda: sessions, sync_to_thread=False, use_cache=True),
             "attempts": Provide(lambda: attempts, sync_to_thread=False, use_cache=True),
+            "metrics": Provide(lambda: metrics, sync_to_thread=False, use_cache=True),
+            "life": Provide(lambda: life, sync_to_thread=False, use_cache=True),
         },
         exception_handlers={Exception: lambda request, error: _answer_error(request, error, workspace, sessions)},
         openapi_config=document,
@@ -160,7 +175,8 @@ def _answer_error(
 ) -> Response[Any]:
     document, headers = _problem_of(error)
     if document.status >= 500 and not isinstance(error, VitrinaError):
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        template = request.scope.get("path_template") or OTHER  # the path itself may name a person
+        _LOG.error("%s %s failed", request.method, template, exc_info=error)
     if request.url.path.startswith(browser_settings.PREFIX):
         headers |= ANYONE
     if request.url.path.startswith(_API):

@@ -28,15 +28,14 @@ class Decide:
         self._workspace = workspace
         self._door = door
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Authorise, read, decide, log, answer."""
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> int:
+        """Authorise, read, decide, log, answer; gives the status."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
             body = await self._decide(headers, await read(receive, headers, LIMIT, LIMIT))
         except Exception as error:
-            await answer_error(send, error, overloaded=503)
-            return
-        await answer(send, 200, body)
+            return await answer_error(send, error, overloaded=503)
+        return await answer(send, 200, body)
 
     async def _decide(self, headers: dict[bytes, bytes], body: bytes) -> bytes:
         caller = self._door.caller(headers, "decide", "/v1/decide")

@@ -14,7 +14,7 @@ from vitrina.service.door import Door
 from vitrina.service.hot import answer, answer_error
 from vitrina.workspace import Workspace
 
-__all__ = ["CALLS", "INFLATED_LIMIT", "METRICS", "WIRE_LIMIT", "Collect", "Metrics", "Stored"]
+__all__ = ["CALLS", "INFLATED_LIMIT", "METRICS", "WIRE_LIMIT", "ClientReport", "Collect", "Stored"]
 
 WIRE_LIMIT = 500_000
 """Bytes of a body as sent."""
@@ -50,27 +50,25 @@ class Collect:
         self._kind = kind
         self._route = f"/v1/{kind}"
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Authorise, read, store, answer."""
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> int:
+        """Authorise, read, store, answer; gives the status."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
             body = await read(receive, headers, WIRE_LIMIT, INFLATED_LIMIT)
             caller = self._door.collector(headers, body, self._route)
             await self._receive(body, self._kind, caller.source, gpc=headers.get(b"sec-gpc") == b"1")
         except Exception as error:
-            await answer_error(send, error, overloaded=429)
-            return
-        await answer(send, 200, _STORED)
+            return await answer_error(send, error, overloaded=429)
+        return await answer(send, 200, _STORED)
 
 
-class Metrics:
+class ClientReport:
     """Takes what Segment's browser client reports on itself and keeps nothing: it has no key and names nobody."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Read the report, so that the client is at peace, and throw it away."""
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> int:
+        """Read the report, so that the client is at peace, and throw it away; gives the status."""
         try:
             await read(receive, dict(scope["headers"]), _METRICS_LIMIT, _METRICS_LIMIT)
         except Exception as error:
-            await answer_error(send, error, overloaded=429)
-            return
-        await answer(send, 200, _STORED)
+            return await answer_error(send, error, overloaded=429)
+        return await answer(send, 200, _STORED)
