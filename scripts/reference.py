@@ -165,8 +165,8 @@ def metrics() -> str:
         "# Metrics\n",
         "`GET /metrics` answers in the text format of Prometheus, version 0.0.4. Who may read it, and what to do about "
         "what it says: [how to operate the service](../how-to/operate.md). Counters begin at 0 with the process. Every "
-        "sample carries the label `worker`, which tells several processes apart. No label is about a person; placements "
-        "and reasons have a bound, above which they are counted as `other`.\n",
+        "sample carries the label `worker`, which tells several processes apart. No label is about a person; "
+        "placements and reasons have a bound, above which they are counted as `other`.\n",
         "| metric | kind | labels | meaning |",
         "|---|---|---|---|",
     ]

@@ -133,8 +133,14 @@ class _Line(logging.Formatter):
     def line(self, parts: dict[str, Value]) -> str:
         """The parts as text: `2026-05-01T12:00:00.000Z WARNING vitrina.service request.slow route=/v1/decide`."""
         at, level, logger, event = (str(parts.pop(name)) for name in ("at", "level", "logger", "event"))
-        rest = [f"{name}={_encode(value).decode() if ' ' in str(value) else value}" for name, value in parts.items()]
+        rest = [
+            f"{name}={_encode(value).decode() if _needs_quotes(str(value)) else value}" for name, value in parts.items()
+        ]
         return " ".join([at, level.upper(), logger, event, *rest])
+
+
+def _needs_quotes(text: str) -> bool:
+    return not text or any(sign.isspace() or sign in '"=' for sign in text)
 
 
 class _JsonLine(_Line):

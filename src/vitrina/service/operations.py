@@ -16,7 +16,6 @@ from litestar.di import NamedDependency
 
 import vitrina
 from vitrina.core.config import networks_of
-from vitrina.core.errors import VitrinaError
 from vitrina.service.door import Door
 from vitrina.service.guards import caller_of
 from vitrina.service.life import Life
@@ -69,9 +68,8 @@ async def _tried(workspace: Workspace) -> list[Obstacle]:
                 await ticket
     except TimeoutError:
         return [Obstacle("store.slow", f"A small write takes more than {_PATIENCE_SECONDS:.0f} s.")]
-    except VitrinaError as error:
-        found = workspace.problems()
-        return found or [Obstacle(error.code, "The store can't be written.")]
+    except Exception:  # whatever kept it from being written, nothing else can be
+        return workspace.problems() or [Obstacle("store.unwritable", "The store can't be written.")]
     return workspace.problems()
 
 
