@@ -15,6 +15,7 @@ import uvicorn
 
 import vitrina
 from vitrina.service import create_app
+from vitrina.service.life import Life
 
 
 class Running(msgspec.Struct):
@@ -30,10 +31,10 @@ class Running(msgspec.Struct):
         return httpx.Client(base_url=self.address, auth=(key, "") if key else None, timeout=10, trust_env=False)
 
 
-def start(workspace: vitrina.Workspace) -> tuple[str, Callable[[], None]]:
+def start(workspace: vitrina.Workspace, life: Life | None = None) -> tuple[str, Callable[[], None]]:
     """Serve `workspace` from a thread; gives the address and what stops it."""
     config = uvicorn.Config(
-        create_app(workspace),
+        create_app(workspace, life),
         host="127.0.0.1",
         port=0,
         loop="uvloop",

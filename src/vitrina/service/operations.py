@@ -67,7 +67,8 @@ async def _tried(workspace: Workspace) -> list[Obstacle]:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await ticket
     except TimeoutError:
-        return [Obstacle("store.slow", f"A small write takes more than {_PATIENCE_SECONDS:.0f} s.")]
+        slow = Obstacle("store.slow", f"A small write takes more than {_PATIENCE_SECONDS:.0f} s.")
+        return [slow, *workspace.problems()]
     except Exception:  # whatever kept it from being written, nothing else can be
         return workspace.problems() or [Obstacle("store.unwritable", "The store can't be written.")]
     return workspace.problems()
