@@ -35,6 +35,7 @@ STEPS = ("load_profile", "ask_permission", "list_eligible", "expected_margin", "
 
 _EXTRA = "otel"
 _PATH = "/v1/traces"
+_PATIENCE_SECONDS = 2  # of one sending with its repeats: a receiver that is away must not hold up a stop
 
 Attributes = Mapping[str, str | int | bool]
 
@@ -202,5 +203,7 @@ def _provider(endpoint: str, share: float) -> TracerProvider:
         resource=Resource.create({"service.name": "vitrina", "service.version": vitrina.__version__}),
         shutdown_on_exit=False,
     )
-    provider.add_span_processor(BatchSpanProcessor(exporters.OTLPSpanExporter(endpoint=address)))
+    provider.add_span_processor(
+        BatchSpanProcessor(exporters.OTLPSpanExporter(endpoint=address, timeout=_PATIENCE_SECONDS))
+    )
     return provider
