@@ -71,7 +71,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: $(READY)  ## resolve the requirements again and write them with hashes
 	$(LOCK) --upgrade pyproject.toml -o requirements/core.txt
 	$(LOCK) --upgrade pyproject.toml --extra dev -o requirements/dev.txt
+	$(LOCK) --upgrade pyproject.toml --extra postgres --extra otel -o requirements/server.txt
 	$(LOCK) --upgrade requirements/uv.in -o requirements/uv.txt
+	$(LOCK) --upgrade requirements/build.in -o requirements/build.txt
 
 clean:  ## remove what can be made again
 	rm -rf .venv build dist demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache

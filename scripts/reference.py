@@ -231,6 +231,25 @@ def access_ru() -> str:
     return access("ru")
 
 
+def metrics() -> str:
+    """Every metric with its kind, labels and meaning."""
+    from vitrina.service.metrics import METRICS
+
+    lines = [
+        "# Metrics\n",
+        "`GET /metrics` answers in the text format of Prometheus, version 0.0.4. Who may read it, and what to do about "
+        "what it says: [how to operate the service](../how-to/operate.md). Counters begin at 0 with the process. Every "
+        "sample carries the label `worker`, which tells several processes apart. No label is about a person; "
+        "placements and reasons have a bound, above which they are counted as `other`.\n",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {_cell(metric.meaning)} |")
+    return "\n".join([*lines, ""])
+
+
 def python() -> str:
     """The public names of the package, and what a workspace can do."""
     import vitrina
@@ -309,6 +328,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "access": access,
     "access.ru": access_ru,
+    "metrics": metrics,
     "python": python,
 }
 

@@ -30,6 +30,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         step: one round in the caller's thread; None for a part that is asked for by other means.
         fault: why its last round failed; None or "" when it didn't.
         lag: rows that wait for it; None where it can't tell.
+        alive: whether its thread runs; None where it can't tell.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     step: Callable[[], object] | None = None
     fault: Callable[[], str | None]
     lag: Callable[[], int] | None = None
+    alive: Callable[[], bool] | None = None
 
 
 class Background:
@@ -89,6 +91,19 @@ class Background:
         """Rows that wait for a part, by name; parts that can't tell are left out."""
         return {name: part.lag() for name, part in self._parts.items() if part.lag is not None}
 
+    def dead(self) -> list[str]:
+        """Parts whose threads ended though nobody stopped them."""
+        return [
+            name
+            for name, part in self._parts.items()
+            if name in self._running and part.alive is not None and not part.alive()
+        ]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every part, running or not, in order."""
+        return tuple(self._parts)
+
     def _meant(self, names: Sequence[str]) -> list[Part]:
         wanted = {self._parts[name].name for name in names or self._parts}
         return [part for name, part in self._parts.items() if name in wanted]
@@ -111,6 +126,7 @@ def parts(
             step=profiles.step,
             fault=lambda: None if profiles.healthy else "Profiles can't be saved.",
             lag=lambda: profiles.backlog,
+            alive=lambda: profiles.alive,
         ),
         Part(
             name="learner",
@@ -118,6 +134,7 @@ def parts(
             stop=lambda: learner.stop(clock.now()),
             step=lambda: learner.step(clock.now()),
             fault=lambda: learner.failure,
+            alive=lambda: learner.alive,
         ),
         Part(
             name="drainer",
@@ -125,6 +142,7 @@ def parts(
             stop=drainer.stop,
             fault=lambda: drainer.fault,
             lag=lambda: sum(stream.journal.last() - stream.journal.offset(READER) for stream in streams),
+            alive=lambda: drainer.alive,
         ),
         Part(
             name="refresher",
@@ -132,5 +150,6 @@ def parts(
             stop=refresher.stop,
             step=refresher.look,
             fault=lambda: refresher.fault,
+            alive=lambda: refresher.alive,
         ),
     ]

@@ -30,7 +30,7 @@ from vitrina.collect.segment_api import BatchBody, CallBody
 from vitrina.collect.tracking_plan import Plan, PlannedEvent, describe, load_plan
 from vitrina.core import config
 from vitrina.core.access import INTERNAL, Caller, Source
-from vitrina.core.clock import DAY, MINUTE, Clock, SimulatedClock, SystemClock, instant_of
+from vitrina.core.clock import DAY, MINUTE, SECOND, Clock, SimulatedClock, SystemClock, instant_of
 from vitrina.core.consent import ConsentRecord, Purpose
 from vitrina.core.dead_letter import Violation
 from vitrina.core.decision import Answer, DecideRequest
@@ -85,18 +85,22 @@ from vitrina.understand.features import FeatureSet, Vectoriser
 from vitrina.understand.features.commerce import FEATURES, NUMBER
 from vitrina.understand.purchase_memory import PurchaseMemory
 from vitrina.understand.refresher import Refresher
+from vitrina.vitals import Obstacle, Signs, Vitals
 
 if TYPE_CHECKING:
     from vitrina.measure.replay import Replay
+    from vitrina.tracing import Tracing as Tracing
 
 __all__ = [
     "BatchBody",
     "CallBody",
     "CreativeBody",
+    "Obstacle",
     "OfferBody",
     "OfferImportReport",
     "PlacementBody",
     "Restored",
+    "Signs",
     "Workspace",
     "check_backup",
     "check_plan",
@@ -236,6 +240,8 @@ class Workspace:
         catalogue, decisions, outcomes, learner, decider, explainer: the loop.
         keys, users, audit, retention: access, proof, and what is not kept.
         background: what runs in threads of its own: folder, learner, drainer, refresher.
+        vitals: what waits, what was done, what is unwell.
+        tracing: traces of the work, while the workspace is started and traces are asked for; else None.
         simulated: what is in it was simulated, and is said to be wherever it is shown.
     """
 
@@ -271,6 +277,7 @@ class Workspace:
         self._wire_people()
         self._wire_background()
         self._wire_intake()
+        self._wire_watch()
 
     def _open_store(self, threaded: bool) -> None:
         storage = self.settings.storage
@@ -421,6 +428,23 @@ class Workspace:
             clock=self.clock,
         )
 
+    def _wire_watch(self) -> None:
+        self.vitals = Vitals(
+            root=self.root,
+            store=self.store,
+            streams=self._streams,
+            profiles=self.profiles,
+            intake=self.intake.meter,
+            catalogue=self.catalogue,
+            decisions=self.decisions,
+            outcomes=self.outcomes,
+            learner=self.learner,
+            background=self.background,
+            clock=self.clock,
+            behind=round(self.settings.service.behind_seconds * SECOND),
+        )
+        self.tracing: Tracing | None = None
+
     def _fold_features(self, leaf: Leaf, event: Event) -> None:
         if event.set_aside:
             return
@@ -476,10 +500,32 @@ class Workspace:
                 self.profiles.touch_decision(row.subject, row.at, row.assignment_key, shown)
 
     def start(self) -> None:
-        """Start the threads: folder, learner, drainer, refresher; and finish erasures that were begun."""
+        """Start the threads (folder, learner, drainer, refresher) and traces; finish erasures that were begun.
+
+        Raises:
+            MissingExtraError: traces are asked for, and the extra isn't installed.
+        """
+        self._start_tracing()
         self.claim()
         self.background.start()
         self.people.finish_erasures()
+
+    def _start_tracing(self) -> None:
+        service = self.settings.service
+        if not service.traces or self.tracing is not None:
+            return
+        from vitrina.tracing import start_tracing
+
+        self.tracing = start_tracing(
+            service.traces,
+            service.traces_share,
+            decider=self.decider,
+            intake=self.intake,
+            profiles=self.profiles,
+            writer=self.store.writer,
+            lake=self.lake,
+            learner=self.learner,
+        )
 
     def step(self) -> None:
         """Fold and learn what waits, and renew the recommender if that is due, in the caller's thread."""
@@ -540,6 +586,8 @@ class Workspace:
         self.engine.close()
         self.store.close()
         self._claim.release()
+        if self.tracing is not None:
+            self.tracing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -757,15 +805,13 @@ class Workspace:
             )
             return replay(self.engine, stage, start, end, items, progress)
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Obstacle]:
         """What keeps this process from serving; empty when it can."""
-        found: list[str] = []
-        if not self.store.writer.healthy:
-            found.append("The store can't be written.")
-        found += [fault for name, fault in self.background.faults().items() if name == "folder"]
-        if not self.background.running:
-            found.append("It has not started.")
-        return found
+        return self.vitals.obstacles()
+
+    def probe(self, seconds: float) -> Ticket[None] | None:
+        """A small write that shows whether the store can be written; None when one was within the last `seconds`."""
+        return self.store.writer.probe(seconds)
 
     def doctor(self) -> Health:
         """Every setting with its origin; checks of disk, clock, versions, store and lake; what may be learned."""

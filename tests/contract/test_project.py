@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-LOCKS = ("core", "dev", "uv")
+LOCKS = ("core", "server", "build", "dev", "uv")
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -37,7 +37,13 @@ def test_locks_hold_every_dependency() -> None:
     assert wanted(project["dependencies"]) <= locked("core")
     extras = project["optional-dependencies"]
     assert wanted(extras["dev"] + extras["bench"]) <= locked("dev")
-    assert locked("core") <= locked("dev")
+    assert wanted(project["dependencies"] + extras["postgres"] + extras["otel"]) <= locked("server")
+    assert locked("core") <= locked("server") <= locked("dev")
+    assert wanted(project_build_requirements()) <= locked("build")
+
+
+def project_build_requirements() -> list[str]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
 
 
 def test_scripts_are_sound_and_executable() -> None:

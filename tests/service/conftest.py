@@ -16,6 +16,7 @@ import uvicorn
 
 import vitrina
 from vitrina.service import create_app
+from vitrina.service.life import Life
 
 
 class Running(msgspec.Struct):
@@ -31,9 +32,9 @@ class Running(msgspec.Struct):
         return httpx.Client(base_url=self.address, auth=(key, "") if key else None, timeout=10, trust_env=False)
 
 
-def start(workspace: vitrina.Workspace) -> tuple[str, Callable[[], None]]:
+def start(workspace: vitrina.Workspace, life: Life | None = None) -> tuple[str, Callable[[], None]]:
     """Serve `workspace` from a thread; gives the address and what stops it."""
-    return start_app(create_app(workspace))
+    return start_app(create_app(workspace, life))
 
 
 def start_app(app: Any) -> tuple[str, Callable[[], None]]:

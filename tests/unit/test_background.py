@@ -105,7 +105,7 @@ def test_an_unknown_name_starts_nothing() -> None:
 
 def test_a_process_may_run_one_part_alone(workspace: vitrina.Workspace) -> None:
     workspace.claim()
-    assert workspace.problems() == ["It has not started."]
+    assert [problem.code for problem in workspace.problems()] == ["not.started"]
     workspace.background.start("folder")
     assert alive() == {"folder"}
     assert workspace.problems() == []
@@ -116,7 +116,7 @@ def test_a_process_may_run_one_part_alone(workspace: vitrina.Workspace) -> None:
     assert alive() == set(THREADS)
     workspace.background.stop()
     assert alive() == set()
-    assert workspace.problems() == ["It has not started."]
+    assert [problem.code for problem in workspace.problems()] == ["not.started"]
 
 
 def test_lags_count_what_waits(workspace: vitrina.Workspace) -> None:

@@ -43,11 +43,21 @@ def _answer(question: str, default: str) -> str:
     return sys.stdin.readline().strip() or default
 
 
-def doctor(*, common: Common = HERE) -> None:
+def doctor(
+    *,
+    live: Annotated[
+        bool, Parameter(negative="", help="Ask the running server instead: what is late, full, unwell.")
+    ] = False,
+    url: Annotated[str | None, Parameter(help="Where it listens, for --live; default: as the settings say.")] = None,
+    common: Common = HERE,
+) -> None:
     """Show each setting with where it came from, check disk, clock, versions, store and lake, and what may be learned.
 
-    Ends with code 4 when a check fails.
+    Ends with code 4 when a check fails; with --live 3 when something is late, full or kept from us.
     """
+    if live or url is not None:
+        _ask_live(url, common)
+        return
     with vitrina.open(common.workspace) as workspace:
         report = workspace.doctor()
     # To a person a setting is shown as it stands in vitrina.toml: port = 8400, not 8,400.
@@ -55,6 +65,15 @@ def doctor(*, common: Common = HERE) -> None:
     show(report if common.json else structs.replace(report, settings=stated), common)
     if not report.ok:
         raise SystemExit(4)
+
+
+def _ask_live(url: str | None, common: Common) -> None:
+    from vitrina.cli.live import ask_server, exit_code, language, server_of
+
+    found = ask_server(url or server_of(common.workspace), language())
+    show(found, common)
+    if exit_code(found):
+        raise SystemExit(exit_code(found))
 
 
 def summary(*, common: Common = HERE) -> None:

@@ -26,7 +26,7 @@ from vitrina.core.event import Event
 from vitrina.core.ids import hash16, subject_key
 from vitrina.storage.journal import JournalRow
 
-__all__ = ["LARGEST_EVENT", "Accepted", "Terms", "accept", "decode_event", "encode_event", "event_row"]
+__all__ = ["LARGEST_EVENT", "Accepted", "Terms", "accept", "decode_event", "encode_event", "event_key", "event_row"]
 
 LARGEST_EVENT = 32_768
 """Bytes of one event over HTTP, counted in the form in which it is stored."""
@@ -97,14 +97,18 @@ def decode_event(body: bytes) -> Event:
     return _decoder.decode(body)
 
 
+def event_key(event: Event) -> bytes:
+    """The 16 bytes under which an event is known in the journal: a hash that names nobody."""
+    return hash16(event.message_id, b"trusted" if event.trusted else b"public")
+
+
 def event_row(event: Event) -> JournalRow:
     """The journal row of an event.
 
     Its id is a hash of the message id, in one name space for trusted sources and another for the rest: a page's write
     key can't take the message id of an order that the server is going to send.
     """
-    scope = b"trusted" if event.trusted else b"public"
-    return JournalRow(hash16(event.message_id, scope), event.received_at, event.subject, _encoder.encode(event), event)
+    return JournalRow(event_key(event), event.received_at, event.subject, _encoder.encode(event), event)
 
 
 def accept(delivery: Delivery, source: Source, now: Micros, terms: Terms, *, gpc: bool = False) -> Accepted:
@@ -216,8 +220,7 @@ def _fitting(event: Event, subject: str, largest: int) -> JournalRow:
         raise _Refused("event.too_large", "", f"{len(body)} bytes")
     if body.count(b"{") + body.count(b"[") > _DEEPEST and _too_deep(event):
         raise _Refused("event.too_deep", "")
-    id16 = hash16(event.message_id, b"trusted" if event.trusted else b"public")
-    return JournalRow(id16, event.received_at, subject, body, event)
+    return JournalRow(event_key(event), event.received_at, subject, body, event)
 
 
 def _too_deep(event: Event) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitrina.collect.dead_letters import letter_rows, store_letters
+from vitrina.collect.dead_letters import DeadLetter, letter_rows, store_letters
 from vitrina.collect.identifiers import erasure_key
 from vitrina.collect.importers import ImportReport, import_file
 from vitrina.collect.ingest import Terms, accept, event_row
@@ -18,18 +18,51 @@ from vitrina.core.access import Source
 from vitrina.core.clock import Clock
 from vitrina.core.errors import OverloadedError
 from vitrina.core.event import Event
+from vitrina.core.meter import OTHER, Tally
 from vitrina.govern.audit import Audit
-from vitrina.storage.journal import Journal
+from vitrina.storage.journal import CommittedRow, Journal
 from vitrina.storage.lake import READER
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket, Tickets
 
-__all__ = ["Intake", "Progress"]
+__all__ = ["Intake", "IntakeMeter", "Progress"]
 
 Progress = Callable[[int, int | None], None]
 """Called with rows done and rows in all, if known."""
 
 _ROWS_A_DRAIN = 200_000
+
+
+class IntakeMeter:
+    """What came in since the process began.
+
+    Attributes:
+        trusted, untrusted: events stored by secret key or import, and by write key.
+        suspected: events stored that look like a robot's and teach nothing.
+        dead: dead letters by code.
+        erased: calls dropped because their person was erased.
+    """
+
+    def __init__(self) -> None:
+        self.trusted = self.untrusted = self.suspected = self.erased = 0
+        self.dead: Tally[str] = Tally(most=100, other=OTHER)
+
+    def note(self, rows: Sequence[CommittedRow]) -> None:
+        """Count events that were stored (called by the writer, after each commit)."""
+        trusted = 0
+        for row in rows:
+            event = row.item
+            if isinstance(event, Event):
+                trusted += event.trusted
+                self.suspected += event.quarantined
+        self.trusted += trusted
+        self.untrusted += len(rows) - trusted
+
+    def note_refused(self, dead: Sequence[DeadLetter], erased: int) -> None:
+        """Count what was not taken."""
+        self.erased += erased
+        for letter in dead:
+            self.dead.add(letter.code)
 
 
 class Intake:
@@ -43,6 +76,9 @@ class Intake:
         refusals: folder for the refused rows of files.
         drain: moves what waits into the lake.
         audit, clock: of the workspace.
+
+    Attributes:
+        meter: what came in.
     """
 
     def __init__(
@@ -67,6 +103,8 @@ class Intake:
         self._drain = drain
         self._audit = audit
         self._clock = clock
+        self.meter = IntakeMeter()
+        journal.after_commit.append(self.meter.note)
 
     def receive(self, body: bytes, kind: str, source: Source, *, gpc: bool = False) -> Ticket[Any] | Tickets:
         """Take a request of the tracking API; its events are stored when the ticket is done.
@@ -86,6 +124,8 @@ class Intake:
         now = self._clock.now()
         delivery = read(body, kind)
         accepted = accept(delivery, source, now, self._terms, gpc=gpc)
+        if accepted.dead or accepted.erased:
+            self.meter.note_refused(accepted.dead, accepted.erased)
         events = self._store.writer.append(self._journal, accepted.rows) if accepted.rows else Ticket.of(None)
         if not accepted.dead:
             return events

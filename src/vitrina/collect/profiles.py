@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete
 
 from vitrina.collect.graph import Graph
 from vitrina.collect.identity import CALL, Limits, Link, links, order_pair
-from vitrina.collect.ingest import decode_event
+from vitrina.collect.ingest import decode_event, event_key
 from vitrina.collect.leaf import Leaf, encode_leaf, fold_facts, note_shown, take_consent
 from vitrina.collect.profile import MergeFeatures, Personal, Profile
 from vitrina.collect.profile_store import (
@@ -198,6 +198,19 @@ class ProfileBook:
         return self._received - self._taken
 
     @property
+    def waiting_since(self) -> Micros | None:
+        """When the first of the events that wait to be folded was received; None when none waits."""
+        try:
+            return self._queue[0][0].at
+        except IndexError:
+            return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the folder thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def folded(self) -> int:
         """Number of the last event that was folded."""
         return self._folded
@@ -332,7 +345,7 @@ class ProfileBook:
             if isinstance(error, MachineError):
                 raise  # the event is folded again when the store is back
             self.faults += 1
-            log.exception("the event %s could not be folded wholly", event.message_id)
+            log.exception("the event with the id %s could not be folded wholly", event_key(event).hex())
         self._dirty[subject] = leaf
         graph.changed(subject)
 

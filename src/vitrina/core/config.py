@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import msgspec
 
 from vitrina.core.errors import UserError
 
-__all__ = ["Setting", "Settings", "load", "parse", "settings_table", "stated", "template"]
+__all__ = ["Setting", "Settings", "load", "networks_of", "parse", "settings_table", "stated", "template"]
 
 
 def _doc(text: str, **limits: Any) -> Any:
@@ -120,6 +120,30 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     switch_interval: Annotated[
         float, _doc("Seconds a thread may hold the interpreter; 0 leaves Python's default.", ge=0)
     ] = 0.0
+    log: Annotated[
+        str, _doc("How the log is written to stderr: text, or json (one object a line).", pattern="^(text|json)$")
+    ] = "text"
+    slow_seconds: Annotated[float, _doc("Seconds above which a request is logged as slow; 0 logs none.", ge=0)] = 1.0
+    metrics_from: Annotated[
+        str,
+        _doc(
+            "Addresses and networks that may read /metrics without a key, separated by commas; a request that a proxy "
+            "passed on always needs a key with the scope metrics."
+        ),
+    ] = "127.0.0.0/8, ::1"
+    behind_seconds: Annotated[
+        float, _doc("Seconds an event may wait to be folded before /readyz says that the service is behind.", gt=0)
+    ] = 60.0
+    stop_seconds: Annotated[
+        float,
+        _doc("Seconds between /readyz turning 503 and the end of listening when the server is told to stop.", ge=0),
+    ] = 1.0
+    traces: Annotated[
+        str, _doc("Where OpenTelemetry traces go (OTLP over HTTP, such as http://127.0.0.1:4318); empty: nowhere.")
+    ] = ""
+    traces_share: Annotated[
+        float, _doc("Share of requests that are traced when the caller doesn't say.", ge=0, le=1)
+    ] = 0.1
 
 
 class Privacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,6 +233,7 @@ def parse(text: bytes, where: str, environ: Mapping[str, str]) -> tuple[Settings
     except msgspec.ValidationError as error:
         raise _invalid(error, where, origins) from None
     _check_networks(settings.service.trusted_proxies, where, origins)
+    _check_metrics_from(settings.service.metrics_from, _place("service.metrics_from", where, origins))
     zone = settings.workspace.timezone
     try:
         ZoneInfo(zone)
@@ -233,6 +258,27 @@ def _check_networks(networks: tuple[str, ...], where: str, origins: Mapping[str,
                 where=_place("service.trusted_proxies", where, origins),
                 cure="Write an address or a network such as 10.0.0.0/8.",
             ) from None
+
+
+def _check_metrics_from(text: str, where: str) -> None:
+    try:
+        networks_of(text)
+    except ValueError as error:
+        raise UserError(
+            f"service.metrics_from has a value that can't be: {error}.",
+            code="config.networks",
+            where=where,
+            cure="Write addresses or networks such as 10.0.0.0/8, separated by commas.",
+        ) from None
+
+
+def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks of a list such as `127.0.0.0/8, ::1`.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    return tuple([ip_network(part.strip()) for part in text.split(",") if part.strip()])
 
 
 def _invalid(error: msgspec.ValidationError, where: str, origins: Mapping[str, str]) -> UserError:

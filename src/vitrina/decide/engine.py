@@ -132,7 +132,7 @@ class Engine:
         margins = self.expected_margin(asked, bound, seen, eligible)
         choice = self.choose(asked, seen, margins, eligible)
         row = self.log_row(asked, grant, seen, eligible, bound, choice)
-        told = answer(row, asked.candidates)
+        told = self.answer(asked, row)
         return Decided(answer=told, row=row, ticket=self.log(asked, row, told))
 
     def load_profile(self, asked: Asked) -> Known | None:
@@ -258,6 +258,10 @@ class Engine:
             preview=request.preview,
             replayed=asked.replayed,
         )
+
+    def answer(self, asked: Asked, row: DecisionRow) -> Answer:
+        """What to tell the caller: items, probabilities, reasons."""
+        return answer(row, asked.candidates)
 
     def log(self, asked: Asked, row: DecisionRow, told: Answer) -> Ticket[Any] | None:
         """Queue the row and let caps and the holdout know at once; a preview or a replay leaves no trace."""

@@ -27,6 +27,7 @@ from vitrina.core.clock import HOUR, SECOND, Clock, Micros
 from vitrina.core.decision import DecisionRow
 from vitrina.core.errors import NotFoundError
 from vitrina.core.ids import hash16
+from vitrina.core.meter import OTHER, Tally
 from vitrina.core.outcome import Outcome
 from vitrina.decide.arrays import Arrays, hash_arrays, pack_arrays, unpack_arrays
 from vitrina.decide.bank import Bank
@@ -89,6 +90,8 @@ class Learner:
         personalised: examples of personalised decisions so far.
         unpermitted: those of them that were learned with the personal entries left out, for want of permission.
         failure: why the thread's last step failed, "" when it didn't.
+        examples: examples learned since the start.
+        published: banks published since the start, by placement.
     """
 
     def __init__(
@@ -110,6 +113,8 @@ class Learner:
         self._personal = list(personal)
         self._may_train = may_train
         self.failure = ""
+        self.examples = 0
+        self.published: Tally[str] = Tally(most=100, other=OTHER)
         self._store = store
         self._outcome_journal = outcomes.journal
         self._lists = lists
@@ -189,6 +194,7 @@ class Learner:
         model.published(now)
         self._next_number = number + 1
         self._banks[model.placement] = bank
+        self.published.add(model.placement)
         return bank
 
     def _candidates(self, placement: str) -> Listed | None:
@@ -392,6 +398,7 @@ class Learner:
         examples = self._waiting.pop((placement, head))
         self._models[placement].learn(head, examples)
         self._learned += len(examples)
+        self.examples += len(examples)
         if self._thread is not None:
             time.sleep(0.0005)  # between bursts, so that a decision never waits for more than one
 
@@ -408,6 +415,14 @@ class Learner:
             f"{self.unpermitted:,} of {self.personalised:,} examples of personalised decisions were learned without "
             "anything personal: the people did not permit model_training; ask for it where you ask for personalisation"
         )
+
+    def bank_times(self) -> dict[str, Micros]:
+        """When the newest bank of each placement was drawn from what was learned; one that learned nothing has none."""
+        return {name: model.published_at for name, model in list(self._models.items()) if model.published_at}
+
+    def behind(self) -> tuple[int, Micros | None]:
+        """How many outcomes it has not read yet, and when the first of them was received."""
+        return self._outcome_journal.waiting(self._cursors["outcomes"])
 
     def losses(self, placement_id: str) -> dict[str, float]:
         """Share of the margin that refunds take back, by offer; "" stands for offers that never sold."""
@@ -493,6 +508,11 @@ class Learner:
         self._stopping.clear()
         self._thread = threading.Thread(target=self._run, args=(clock,), name="learner", daemon=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self, now: Micros) -> None:
         """End the thread, if there is one, and save."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import select
@@ -13,26 +13,42 @@ from sqlalchemy import select
 from vitrina.core.clock import Micros
 from vitrina.core.decision import DecisionRow
 from vitrina.core.ids import hash16
+from vitrina.core.meter import OTHER, Tally
 from vitrina.decide.tables import REQUEST, read_decision
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.store import Store
 from vitrina.storage.ticket import Ticket
 
-__all__ = ["DecisionLog", "decision_key"]
+__all__ = ["Counted", "DecisionLog", "decision_key"]
 
 _RECENT = 5_000
 _LATEST = 100_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class Counted(NamedTuple):
+    """What decisions are counted by: placement; held out, with personal data, with nothing to show."""
+
+    placement: str
+    holdout: bool
+    personalised: bool
+    empty: bool
+
+
 class DecisionLog:
-    """The journal `decisions`, read and written as `DecisionRow`s."""
+    """The journal `decisions`, read and written as `DecisionRow`s.
+
+    Attributes:
+        counted: decisions that this process logged since it began.
+    """
 
     def __init__(self, store: Store, journal: Journal) -> None:
         self.store = store
         self.journal = journal
         self._recent: OrderedDict[str, DecisionRow] = OrderedDict()
         self._lock = threading.Lock()
+        self.counted: Tally[Counted] = Tally(most=400, other=Counted(OTHER, False, False, False))
+        journal.after_commit.append(self._count)
 
     def append(self, row: DecisionRow, request_key: bytes | None = None) -> Ticket[list[int | None]]:
         """Queue a row; the ticket is done when it is on disk.
@@ -52,6 +68,12 @@ class DecisionLog:
             if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
         return ticket
+
+    def _count(self, rows: list[CommittedRow]) -> None:
+        for committed in rows:
+            row = committed.item
+            if isinstance(row, DecisionRow):
+                self.counted.add(Counted(row.placement, row.holdout, row.personalised, not row.items))
 
     def find(self, decision_id: str) -> DecisionRow | None:
         """The row with this id, or None."""

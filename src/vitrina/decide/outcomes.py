@@ -192,9 +192,7 @@ class OutcomeLog:
         if reason == "order.unknown" and event.decision_id is None:
             return  # a refund of an order that no decision was credited with
         self.refused[reason] += 1
-        log.info(
-            "%s %s names decision %s and is not credited: %s", event.name, event.message_id, event.decision_id, reason
-        )
+        log.debug("an outcome of the decision %s is not credited: %s", event.decision_id, reason)
 
 
 def _position(row: DecisionRow, candidates: Candidates, event: Event) -> int | None:

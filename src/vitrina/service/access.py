@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from litestar.connection import ASGIConnection
 from vitrina.console.page import Page
 from vitrina.console.session import Sessions
 from vitrina.core.access import ROLES, Caller
+from vitrina.core.config import networks_of
 from vitrina.core.errors import PermissionRefusedError, VitrinaError
 from vitrina.service.door import Door
 from vitrina.service.exchange import exchange_of
@@ -28,27 +30,32 @@ from vitrina.workspace import Workspace
 __all__ = ["ACCESS", "Access", "Gate", "SignInError", "caller_of", "check_complete", "plain"]
 
 _TYPES = re.compile(r":\w+}")
+_RELAYED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What a route needs: a key with `scope`, or a person of the console with at least `role`, or nothing."""
+    """What a route needs: a key with `scope`, or a person of the console with at least `role`, or nothing.
+
+    `near` lets in without a key who asks from an address in `service.metrics_from`, with no proxy between.
+    """
 
     method: str
     path: str
     scope: str = ""
     role: str = ""
+    near: bool = False
 
 
 def _keys(scope: str, *routes: str) -> list[Access]:
-    return [Access(*route.split(" "), scope=scope) for route in routes]
+    return [Access(method, path, scope=scope) for method, path in map(str.split, routes)]
 
 
 def _people(role: str, *routes: str) -> list[Access]:
-    return [Access(*route.split(" "), role=role) for route in routes]
+    return [Access(method, path, role=role) for method, path in map(str.split, routes)]
 
 
 def _anybody(*routes: str) -> list[Access]:
-    return [Access(*route.split(" ")) for route in routes]
+    return [Access(method, path) for method, path in map(str.split, routes)]
 
 
 def _things(kind: str) -> list[Access]:
@@ -79,6 +86,7 @@ ACCESS: tuple[Access, ...] = (
         "DELETE /v1/dead-letters/{letter_id}",
         "POST /v1/dead-letters/{letter_id}/restore",
     ),
+    Access("GET", "/metrics", scope="metrics", near=True),
     *_people(
         "viewer",
         "GET /decisions",
@@ -144,6 +152,7 @@ class Gate:
         self._workspace = workspace
         self._sessions = sessions
         self._rows = {(row.method, row.path): row for row in table}
+        self._near = networks_of(workspace.settings.service.metrics_from)
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _handler: object) -> None:
         """Let the request pass.
@@ -156,10 +165,19 @@ class Gate:
         if connection.method == "OPTIONS":
             return
         row = self._rows[connection.method, plain(connection.scope["path_template"])]
+        if row.near and self._is_near(connection):
+            return
         if row.scope:
             self._door.admit(exchange_of(connection.scope), row.scope)
         elif row.role:
             await self._admit_person(connection, row.role)
+
+    def _is_near(self, request: Request[Any, Any, Any]) -> bool:
+        headers, client = request.headers, request.client
+        if client is None or "authorization" in headers or any(name in headers for name in _RELAYED):
+            return False
+        address = ip_address(client.host)
+        return any(address in network for network in self._near)
 
     async def _admit_person(self, request: Request[Any, Any, Any], role: str) -> None:
         user = await asyncio.to_thread(Page(request, self._workspace, self._sessions).visitor)

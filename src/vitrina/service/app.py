@@ -24,6 +24,7 @@ from vitrina.console.session import Attempts, Sessions
 from vitrina.core.clock import SECOND
 from vitrina.core.decision import DecideRequest
 from vitrina.core.errors import PermissionRefusedError, VitrinaError
+from vitrina.core.meter import OTHER
 from vitrina.service import browser_settings, catalogue, dead_letters, decisions, operations, people, problem, tag
 from vitrina.service.access import Gate, SignInError, check_complete
 from vitrina.service.decide import Decide
@@ -31,8 +32,12 @@ from vitrina.service.door import Door
 from vitrina.service.exchange import Clients, exchange_of
 from vitrina.service.front import Front
 from vitrina.service.hot import ANYONE, App
-from vitrina.service.ingest import CALLS, METRICS, Collect, Metrics, Stored
+from vitrina.service.ingest import CALLS, METRICS, ClientReport, Collect, Stored
+from vitrina.service.life import Life
 from vitrina.service.limits import Limits
+from vitrina.service.logs import say
+from vitrina.service.meter import RequestMeter
+from vitrina.service.metrics import Metrics
 from vitrina.service.openapi import CompleteDocument, HotOperation
 from vitrina.service.refusals import Refusals
 from vitrina.service.wire import DecideAnswer
@@ -49,24 +54,31 @@ _DECIDE_WORDS = (
     "One decision with its exact probability, logged before it is answered. The same requestId gives the same answer."
 )
 _SETTLE_SECONDS = 15
-_API = ("/v1/", "/schema", "/healthz", "/readyz")
+_API = ("/v1/", "/schema", "/healthz", "/readyz", "/metrics")
 
 
-def create_app(workspace: Workspace) -> Front:
+def create_app(workspace: Workspace, life: Life | None = None) -> Front:
     """The ASGI application of a workspace that is open and started.
+
+    Args:
+        workspace: what is served.
+        life: of the process that serves it; one of its own when None.
 
     Raises:
         LookupError: a route has no row in `vitrina.service.access`.
     """
+    life = life or Life()
     service = workspace.settings.service
     refusals = Refusals(_audit_of(workspace))
     door = Door(workspace.keys, Limits(service))
-    routes: dict[str, App] = {"/v1/decide": Decide(workspace, door)}
+    meter = RequestMeter(service.slow_seconds)
+    routes: dict[str, tuple[str, App]] = {"/v1/decide": ("/v1/decide", Decide(workspace, door))}
     for path, kind in CALLS.items():
-        routes[path] = Collect(workspace, door, kind)
-    routes[METRICS] = Metrics()
-    other = _litestar(workspace, door, refusals)
-    front = Front(routes, other, door=door, clients=Clients(service.trusted_proxies), refusals=refusals)
+        routes[path] = (f"/v1/{kind}", Collect(workspace, door, kind))
+    routes[METRICS] = (METRICS, ClientReport())
+    other = _litestar(workspace, door, refusals, Metrics(workspace, meter, refusals, life), life)
+    clients = Clients(service.trusted_proxies)
+    front = Front(routes, other, door=door, clients=clients, refusals=refusals, meter=meter, tracing=workspace.tracing)
     check_complete(front.routes())
     return front
 
@@ -80,9 +92,10 @@ def _audit_of(workspace: Workspace) -> Callable[[str, str, str, int], None]:
                 caller or "unknown", "access.refused", {"code": code, "route": route, "count": count}
             )
         except VitrinaError:
-            _LOG.exception("a refusal could not be written to the audit log: %s %s %s", caller, code, route)
+            _LOG.exception("a refusal could not be written to the audit log: %s %s", code, route)
 
     def record(caller: str, code: str, route: str, count: int) -> None:
+        say(_LOG, logging.INFO, "request.refused", {"route": route, "code": code, "count": count})
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # one of Litestar's threads: it may wait
@@ -110,7 +123,7 @@ async def _settled(refusals: Refusals) -> AsyncGenerator[None]:
         refusals.flush()
 
 
-def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
+def _litestar(workspace: Workspace, door: Door, refusals: Refusals, metrics: Metrics, life: Life) -> Litestar:
     sessions = Sessions(workspace.users.session_secret, workspace.clock)
     attempts = Attempts(workspace.clock)
     resources = [
@@ -140,6 +153,8 @@ def _litestar(workspace: Workspace, door: Door, refusals: Refusals) -> Litestar:
             "workspace": Provide(lambda: workspace, sync_to_thread=False, use_cache=True),
             "sessions": Provide(lambda: sessions, sync_to_thread=False, use_cache=True),
             "attempts": Provide(lambda: attempts, sync_to_thread=False, use_cache=True),
+            "metrics": Provide(lambda: metrics, sync_to_thread=False, use_cache=True),
+            "life": Provide(lambda: life, sync_to_thread=False, use_cache=True),
         },
         exception_handlers={Exception: lambda request, error: _answer_error(request, error, workspace, sessions)},
         guards=[Gate(door, workspace, sessions)],
@@ -194,7 +209,8 @@ def _answer_error(
     exchange.code = document.code
     if document.status >= 500 and not isinstance(error, VitrinaError):
         request_id = exchange.request_id.decode()
-        _LOG.error("request %s, %s %s failed", request_id, request.method, request.url.path, exc_info=error)
+        template = request.scope.get("path_template") or OTHER  # the path itself may name a person
+        _LOG.error("request %s, %s %s failed", request_id, request.method, template, exc_info=error)
     if request.url.path.startswith(browser_settings.PREFIX):
         headers |= ANYONE
     if request.url.path.startswith(_API):

@@ -30,9 +30,10 @@ class Exchange:
         caller: whose key that is, None for nobody's.
         name: who asks, for the audit log; never a customer.
         code: why it was refused, "" while it wasn't.
+        status: of the answer; 500 until there is one.
     """
 
-    __slots__ = ("caller", "code", "headers", "hot", "name", "request_id", "token")
+    __slots__ = ("caller", "code", "headers", "hot", "name", "request_id", "status", "token")
 
     def __init__(self, headers: dict[bytes, bytes], *, hot: bool) -> None:
         self.headers = headers
@@ -45,6 +46,7 @@ class Exchange:
         self.caller: Caller | None = None
         self.name = ""
         self.code = ""
+        self.status = 500
 
     def place(self, scope: Any) -> None:
         """Lay it into the ASGI scope, where `exchange_of` finds it."""

@@ -15,7 +15,7 @@ from vitrina.service.exchange import exchange_of
 from vitrina.service.hot import answer, answer_error
 from vitrina.workspace import Workspace
 
-__all__ = ["CALLS", "INFLATED_LIMIT", "METRICS", "WIRE_LIMIT", "Collect", "Metrics", "Stored"]
+__all__ = ["CALLS", "INFLATED_LIMIT", "METRICS", "WIRE_LIMIT", "ClientReport", "Collect", "Stored"]
 
 WIRE_LIMIT = 500_000
 """Bytes of a body as sent."""
@@ -65,7 +65,7 @@ class Collect:
         await answer(send, 200, _STORED)
 
 
-class Metrics:
+class ClientReport:
     """Takes what Segment's browser client reports on itself and keeps nothing: it has no key and names nobody."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from vitrina.core.meter import OTHER, Tally
+
 __all__ = ["Refusals"]
 
 _WINDOW = 60.0
@@ -15,7 +17,11 @@ _MOST = 1_000
 
 
 class Refusals:
-    """Counts refusals by route, code and caller; `record` is called with (caller, code, route, count)."""
+    """Counts refusals by route, code and caller; `record` is called with (caller, code, route, count).
+
+    Attributes:
+        counted: refusals since the process began, by route and code.
+    """
 
     def __init__(
         self, record: Callable[[str, str, str, int], None], timer: Callable[[], float] = time.monotonic
@@ -24,9 +30,11 @@ class Refusals:
         self._timer = timer
         self._since: dict[tuple[str, str, str], float] = {}
         self._more: dict[tuple[str, str, str], int] = {}
+        self.counted: Tally[tuple[str, str]] = Tally(most=_MOST, other=(OTHER, OTHER))
 
     def note(self, route: str, code: str, caller: str) -> None:
         """One refusal of `caller` ("" when unknown) at `route` with the reason `code`."""
+        self.counted.add((route, code))
         kind, now = (caller, code, route), self._timer()
         began = self._since.get(kind)
         if began is not None and now - began < _WINDOW:

@@ -51,6 +51,11 @@ class Drainer:
         self._thread = threading.Thread(target=self._run, name="vitrina-drainer", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Finish the move in hand and stop."""
         self._stop.set()
@@ -77,7 +82,7 @@ class Drainer:
                 self.fault = None
             except VitrinaError as error:
                 self.fault = str(error)
-                log.warning("the lake can't be written: %s", error)
+                log.warning("the lake can't be written: %s", error.code)
             except Exception as error:
                 self.fault = f"{type(error).__name__}: {error}"
                 log.exception("the drainer failed; it tries again")

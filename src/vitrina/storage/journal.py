@@ -207,6 +207,12 @@ class Journal:
         with self.store.read() as connection:
             return _head(connection, self.name)
 
+    def waiting(self, after: int) -> tuple[int, Micros | None]:
+        """How many numbers lie above `after`, and when the first row of them came (None when there is none)."""
+        query = select(self.table.c.at).where(self.table.c.seq > after).order_by(self.table.c.seq).limit(1)
+        with self.store.read() as connection:
+            return max(_head(connection, self.name) - after, 0), connection.execute(query).scalar()
+
     def count(self) -> int:
         """Rows in the journal now."""
         with self.store.read() as connection:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, update
 
 from vitrina.core.errors import MachineError, OverloadedError
+from vitrina.core.meter import Histogram, Tally
 from vitrina.storage.journal import CommittedRow, Journal, JournalRow
 from vitrina.storage.tables import consumer_offset
 from vitrina.storage.ticket import Ticket, settle
@@ -29,7 +31,7 @@ from vitrina.storage.transaction import (
     is_machine_fault,
 )
 
-__all__ = ["GROUP_ROWS", "Writer"]
+__all__ = ["GROUP_ROWS", "Writer", "WriterMeter"]
 
 T = TypeVar("T")
 log = logging.getLogger("vitrina.storage")
@@ -37,6 +39,40 @@ log = logging.getLogger("vitrina.storage")
 GROUP_ROWS = 1_000
 _PROBE_SECONDS = 1.0
 _STOP: Any = object()
+
+
+class WriterMeter:
+    """What a writer did since it was opened.
+
+    Attributes:
+        groups: rows a group (calls are not rows).
+        commits: seconds a group took, from its first statement to the end of its commit.
+        failures: groups that could not be written.
+        rows, repeats: rows stored, and dropped because they were there, by journal.
+        committed_at: when a group was last written, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self.groups = Histogram((1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000))
+        self.commits = Histogram((0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0))
+        self.failures = 0
+        self.rows: Tally[str] = Tally(most=20, other="other")
+        self.repeats: Tally[str] = Tally(most=20, other="other")
+        self.committed_at = time.monotonic()
+
+    def note(self, group: Sequence[Job], outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Count a group that was written."""
+        total = 0
+        for job, (numbers, error) in zip(group, outcomes, strict=True):
+            if isinstance(job, Append) and error is None:
+                repeated = numbers.count(None)
+                self.rows.add(job.journal.name, len(numbers) - repeated)
+                if repeated:
+                    self.repeats.add(job.journal.name, repeated)
+                total += len(numbers)
+        self.groups.observe(total)
+        self.commits.observe(seconds)
+        self.committed_at = time.monotonic()
 
 
 class Writer:
@@ -49,11 +85,13 @@ class Writer:
     Attributes:
         healthy: False after a failed group until a write works again.
         cause: why it is not healthy, or None.
+        meter: what it did.
     """
 
     def __init__(self, engine: Engine, *, threaded: bool) -> None:
         self.healthy = True
         self.cause: MachineError | None = None
+        self.meter = WriterMeter()
         self._transactions = Transactions(engine)
         self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._waiting: dict[str, list[int]] = {}
@@ -128,6 +166,17 @@ class Writer:
         rows, size = self._waiting.get(journal.name, (0, 0))
         return rows, size
 
+    @property
+    def alive(self) -> bool:
+        """False when its thread ended though nobody closed it: nothing will be written any more."""
+        return self._closed or self._thread is None or self._thread.is_alive()
+
+    def probe(self, seconds: float) -> Ticket[None] | None:
+        """A small write that shows whether the store can be written; None when one was within the last `seconds`."""
+        if self.healthy and time.monotonic() - self.meter.committed_at < seconds:
+            return None
+        return self.call(_touch)
+
     def close(self) -> None:
         """Write what waits, then stop. Appending afterwards is a `MachineError`."""
         with self._lock:
@@ -198,13 +247,15 @@ class Writer:
 
     def _work(self, group: list[Job]) -> None:
         """One transaction: do it, tell who listens, wake who waits."""
-        outcomes = self._outcomes(group)
+        outcomes = self.commit(group)
         if self._thread is not None:
             self._release(group)
         self._announce(group, outcomes)
         settle((job.ticket, value, error) for job, (value, error) in zip(group, outcomes, strict=True))
 
-    def _outcomes(self, group: list[Job]) -> list[Outcome]:
+    def commit(self, group: list[Job]) -> list[Outcome]:
+        """Write a group in one transaction; the outcome of each job. The writer's own, not for others to call."""
+        began = time.perf_counter()
         try:
             outcomes = self._transactions.commit(group)
         except Exception as error:  # whatever it was, nobody may be left waiting
@@ -215,8 +266,10 @@ class Writer:
                 log.exception("the store could not be written")
             self._transactions.reset()
             self.healthy, self.cause = False, fault
+            self.meter.failures += 1
             return [(None, fault) for _ in group]
         self.healthy, self.cause = True, None
+        self.meter.note(group, outcomes, time.perf_counter() - began)
         return outcomes
 
     def _release(self, group: list[Job]) -> None:

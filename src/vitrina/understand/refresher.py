@@ -78,6 +78,11 @@ class Refresher:
         self._thread = threading.Thread(target=self._run, name="vitrina-recommender", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Finish the renewal in hand and stop."""
         self._stop.set()
