@@ -169,6 +169,7 @@ _ACCESS = {
         "write": "yes, within its bounds",
         "secret": "if given, or `*`",
         "yes": "yes",
+        "near": "from `service.metrics_from`",
         "role": "signed in: {role} or above",
         "after": "A write key's bounds: public placements, for an `anonymousId` or a `userId` with its `userHash`, "
         "and what it reports of money counts nowhere. 401 says that there is no key or that it opens nothing "
@@ -187,6 +188,7 @@ _ACCESS = {
         "write": "да, в своих пределах",
         "secret": "если дана, или `*`",
         "yes": "да",
+        "near": "с адресов `service.metrics_from`",
         "role": "вход: {role} и выше",
         "after": "Пределы ключа записи: публичные места показа, для `anonymousId` или `userId` с его `userHash`; "
         "деньги, о которых он сообщает, нигде не учитываются. 401 — ключа нет или он ничего не открывает "
@@ -218,6 +220,7 @@ def access(language: str = "en") -> str:
         cells = [row.method, f"`{row.path}`", "", "", "", ""]
         if row.scope:
             cells[3:5] = [words["yes"] if row.scope in WRITE_SCOPES else "", f"`{row.scope}`"]
+            cells[2] = words["near"] if row.near else ""
         elif row.role:
             cells[5] = words["role"].format(role=said[f"role.{row.role}"])
         else:

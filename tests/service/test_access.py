@@ -27,6 +27,7 @@ from vitrina.service.exchange import Clients
 from vitrina.service.front import Front
 from vitrina.service.ingest import CALLS
 from vitrina.service.limits import Limits
+from vitrina.service.meter import RequestMeter
 from vitrina.service.refusals import Refusals
 from vitrina.service.tag import manifest
 
@@ -48,8 +49,10 @@ class Caller(msgspec.Struct):
 
 @pytest.fixture(scope="module")
 def gone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A served workspace with a public placement."""
-    workspace = vitrina.init(tmp_path_factory.mktemp("gone") / "ws")
+    """A served workspace with a public placement, where nobody is near enough to read metrics without a key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VITRINA_SERVICE_METRICS_FROM", "")
+        workspace = vitrina.init(tmp_path_factory.mktemp("gone") / "ws")
     workspace.start()
     address, stop = start(workspace)
     running = Running(workspace, address, workspace.keys.create("secret"), workspace.keys.create("write"))
@@ -240,7 +243,9 @@ def test_a_role_that_is_too_low_is_refused_and_noted(tmp_path: Path) -> None:
             openapi_config=None,
         )
         refusals = Refusals(lambda *entry: noted.append(entry))
-        address, stop = start_app(Front({}, app, door=door, clients=Clients(()), refusals=refusals))
+        address, stop = start_app(
+            Front({}, app, door=door, clients=Clients(()), refusals=refusals, meter=RequestMeter())
+        )
         try:
             got = {
                 (role, needed): ask(f"{address}/{needed}", sessions.issue(users[role].id)).status_code

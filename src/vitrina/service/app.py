@@ -208,9 +208,8 @@ def _answer_error(
     exchange = exchange_of(request.scope)
     exchange.code = document.code
     if document.status >= 500 and not isinstance(error, VitrinaError):
-        request_id = exchange.request_id.decode()
         template = request.scope.get("path_template") or OTHER  # the path itself may name a person
-        _LOG.error("request %s, %s %s failed", request_id, request.method, template, exc_info=error)
+        _LOG.error("%s %s failed", request.method, template, exc_info=error)
     if request.url.path.startswith(browser_settings.PREFIX):
         headers |= ANYONE
     if request.url.path.startswith(_API):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Front"]
 
-_UNCOUNTED = ("/healthz", "/readyz", "/metrics")
+_UNCOUNTED = ("/healthz", "/readyz")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _REFUSALS = (401, 403, 429)

@@ -71,8 +71,7 @@ async def answer_error(scope: Any, send: Any, error: Exception, *, overloaded: i
     elif isinstance(error, msgspec.DecodeError):
         await answer_problem(scope, send, problem.from_validation(error), {})
     else:
-        request_id = exchange_of(scope).request_id.decode()
-        _LOG.error("request %s of %s failed", request_id, scope["path"], exc_info=error)
+        _LOG.error("a request failed", exc_info=error)  # the log adds its id
         await answer_problem(scope, send, problem.unexpected(), {})
 
 
