@@ -73,6 +73,11 @@ class Writer:
         self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout or ()))
         self._reader.start()
 
+    @property
+    def faults(self) -> int:
+        """How many faults it told so far."""
+        return sum("fault" in line for line in list(self.lines))
+
     def kill(self) -> tuple[int, int]:
         """kill -9; the last batch that was acknowledged (-1: none), and how many faults were told."""
         self.process.kill()

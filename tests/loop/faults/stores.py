@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from tests.loop.faults.checks import check, check_batches, counted, finish, is_told, recovered, state
@@ -87,8 +87,10 @@ def full_disk(folder: Path, points: int, seed: int) -> Report:
                 load.start(server)
                 time.sleep(chance.uniform(0.1, 0.8))
                 disk = Fullness(folder / "disk", server.pid, mounted=bool(how))
+                met = load.refused
                 disk.fill(chance.choice([0, chance.randrange(400_000)]))
-                time.sleep(chance.uniform(0.3, 1.5))
+                _until(lambda met=met: load.refused > met)
+                time.sleep(chance.uniform(0, 1.2))
                 load.stop()
                 is_told(report, load, server)
                 disk.empty()
@@ -99,6 +101,13 @@ def full_disk(folder: Path, points: int, seed: int) -> Report:
         finish(report, shop, load)
         check(report, shop, load, folder / "clean", chance)
     return counted(report, load)
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    """Wait until the fault was met, ten seconds at most: what fits into space that is taken already still goes on."""
+    end = time.monotonic() + 10
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def full_disk_of_lake_writer(folder: Path, points: int, seed: int) -> Report:
@@ -112,8 +121,10 @@ def full_disk_of_lake_writer(folder: Path, points: int, seed: int) -> Report:
         disk = Fullness(folder / "disk", writer.process.pid, mounted=bool(how))
         for _ in range(points):
             time.sleep(chance.uniform(0.2, 0.8))
+            met = writer.faults
             disk.fill(chance.randrange(300_000))
-            time.sleep(chance.uniform(0.2, 0.8))
+            _until(lambda met=met: writer.faults > met)
+            time.sleep(chance.uniform(0, 0.4))
             disk.empty()
             report.points += 1
         time.sleep(1)
@@ -148,9 +159,9 @@ def full_disk_of_import(folder: Path, points: int, seed: int) -> Report:
             )
             disk = Fullness(folder / "disk", process.pid, mounted=bool(how))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(chance.uniform(0.4, 0.9) * spent)
+                process.wait(chance.uniform(0.3, 0.7) * spent)
             if process.poll() is None:
-                disk.fill(chance.randrange(200_000))
+                disk.fill(chance.choice([0, chance.randrange(50_000)]))
             _, said = process.communicate(timeout=120)
             disk.empty()
             report.points += 1
