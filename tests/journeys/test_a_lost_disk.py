@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.journeys.test_day_in_the_shop import fill_the_shelf, mistake, put, run, vitrina
 from tests.loop.served import Served
 from tests.unit.govern.test_erasure import traces
 
 
+@pytest.mark.sqlite
 def test_a_lost_disk(tmp_path: Path) -> None:
     shop, other = tmp_path / "чайная", tmp_path / "второй диск"
     backup, ledger = other / "копия.tar", other / "стёртые.json"

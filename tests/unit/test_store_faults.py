@@ -85,6 +85,7 @@ def test_a_decision_that_could_not_be_logged_counts_against_no_cap(workspace: Wo
     assert sorted(column(workspace, "decisions", "id")) == sorted([other, answer.decision_id])
 
 
+@pytest.mark.sqlite
 def test_a_database_that_goes_while_an_event_is_folded_costs_nothing(postgresql: Server, tmp_path: Path) -> None:
     """The click asks the store for its decision, the order for its day: both are folded when the store is back."""
     clock = SimulatedClock(time.time_ns() // 1000)
