@@ -56,15 +56,18 @@ class Fullness:
         self._mounted = mounted
 
     def fill(self, rest: int) -> None:
+        """Leave so many bytes free; again, it takes what was let go of meanwhile."""
         if not self._mounted:
             resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
             return
-        free = shutil.disk_usage(self._ballast.parent).free
-        with self._ballast.open("wb") as file:
-            for size in (free - rest, free - rest - (1 << 20)):
-                with contextlib.suppress(OSError, ValueError):
-                    os.posix_fallocate(file.fileno(), 0, size)
-                    break
+        with self._ballast.open("ab") as file:
+            for margin in (0, 1 << 16, 1 << 20):
+                more = shutil.disk_usage(self._ballast.parent).free - rest - margin
+                if more <= 0:
+                    return
+                with contextlib.suppress(OSError):  # somebody else took it first
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+                    return
 
     def empty(self) -> None:
         if self._mounted:
@@ -88,8 +91,7 @@ def full_disk(folder: Path, points: int, seed: int) -> Report:
                 time.sleep(chance.uniform(0.1, 0.8))
                 disk = Fullness(folder / "disk", server.pid, mounted=bool(how))
                 met = load.refused
-                disk.fill(chance.choice([0, chance.randrange(400_000)]))
-                _until(lambda met=met: load.refused > met)
+                _until(lambda met=met: load.refused > met, disk, chance.choice([0, chance.randrange(400_000)]))
                 time.sleep(chance.uniform(0, 1.2))
                 load.stop()
                 is_told(report, load, server)
@@ -103,10 +105,11 @@ def full_disk(folder: Path, points: int, seed: int) -> Report:
     return counted(report, load)
 
 
-def _until(happened: Callable[[], bool]) -> None:
-    """Wait until the fault was met, ten seconds at most: what fits into space that is taken already still goes on."""
+def _until(happened: Callable[[], bool], disk: Fullness, rest: int) -> None:
+    """Keep the disk full until the fault was met, ten seconds at most: a compaction lets go of what it took."""
     end = time.monotonic() + 10
     while not happened() and time.monotonic() < end:
+        disk.fill(rest)
         time.sleep(0.01)
 
 
@@ -122,8 +125,7 @@ def full_disk_of_lake_writer(folder: Path, points: int, seed: int) -> Report:
         for _ in range(points):
             time.sleep(chance.uniform(0.2, 0.8))
             met = writer.faults
-            disk.fill(chance.randrange(300_000))
-            _until(lambda met=met: writer.faults > met)
+            _until(lambda met=met: writer.faults > met, disk, chance.randrange(300_000))
             time.sleep(chance.uniform(0, 0.4))
             disk.empty()
             report.points += 1
