@@ -152,7 +152,7 @@ class Vitals:
     def obstacles(self) -> list[Obstacle]:
         """What keeps this process from serving, from memory alone; empty when it can."""
         found: list[Obstacle] = []
-        if not self._store.writer.healthy:
+        if self._store.writer.in_doubt():
             found.append(Obstacle("store.unwritable", "The store can't be written."))
         if "folder" in self._background.faults():
             found.append(Obstacle("folder.fault", "Profiles can't be saved."))

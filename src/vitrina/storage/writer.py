@@ -38,6 +38,7 @@ log = logging.getLogger("vitrina.storage")
 
 GROUP_ROWS = 1_000
 _PROBE_SECONDS = 1.0
+_DOUBT_SECONDS = 2.0
 _STOP: Any = object()
 
 
@@ -85,11 +86,13 @@ class Writer:
     Attributes:
         healthy: False after a failed group until a write works again.
         cause: why it is not healthy, or None.
+        failed_at: when a group failed last, by `time.monotonic`; −inf when none did.
         meter: what it did.
     """
 
     def __init__(self, engine: Engine, *, threaded: bool) -> None:
         self.healthy = True
+        self.failed_at = float("-inf")
         self.cause: MachineError | None = None
         self.meter = WriterMeter()
         self._transactions = Transactions(engine)
@@ -170,6 +173,10 @@ class Writer:
     def alive(self) -> bool:
         """False when its thread ended though nobody closed it: nothing will be written any more."""
         return self._closed or self._thread is None or self._thread.is_alive()
+
+    def in_doubt(self) -> bool:
+        """Whether a group failed just now: that a small one fits into a full disk doesn't say that the next will."""
+        return not self.healthy or time.monotonic() - self.failed_at < _DOUBT_SECONDS
 
     def probe(self, seconds: float) -> Ticket[None] | None:
         """A small write that shows whether the store can be written; None when one was within the last `seconds`."""
@@ -265,7 +272,7 @@ class Writer:
             elif self.healthy:
                 log.exception("the store could not be written")
             self._transactions.reset()
-            self.healthy, self.cause = False, fault
+            self.healthy, self.cause, self.failed_at = False, fault, time.monotonic()
             self.meter.failures += 1
             return [(None, fault) for _ in group]
         self.healthy, self.cause = True, None
