@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.stores import ON_POSTGRESQL
 from vitrina.core.clock import HOUR, SimulatedClock
 from vitrina.core.errors import ConflictError
 from vitrina.gym.demo import MONDAY, run_demo
@@ -90,7 +91,11 @@ def test_the_demo_says_six_lines_and_leaves_a_marked_workspace(tmp_path):
         assert workspace.learner.current("home").number > 1
         row = workspace.decisions.read(0, 1)[0][1]
         assert workspace.explain(row.id).difference == pytest.approx(0, abs=1e-9)
-    run_demo(tmp_path / "demo", seed=5, visits=20)
+    if ON_POSTGRESQL:
+        with pytest.raises(ConflictError, match="lies in a database"):
+            run_demo(tmp_path / "demo", seed=5, visits=20)
+    else:
+        run_demo(tmp_path / "demo", seed=5, visits=20)
 
 
 def test_the_demo_never_replaces_a_real_workspace(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from vitrina.core import config
 from vitrina.core.clock import DAY, HOUR, SimulatedClock
 from vitrina.core.errors import ConflictError
 from vitrina.core.money import Money
@@ -72,6 +73,14 @@ def _clear(folder: Path) -> None:
             code="demo.folder",
             where=str(folder),
             cure="Name another folder.",
+        )
+    settings, _ = config.load(folder / "vitrina.toml")
+    if settings.storage.url:
+        raise ConflictError(
+            "the store of the demo that is here lies in a database, which a new demo does not empty.",
+            code="demo.store",
+            where=str(folder),
+            cure="Name another folder, or unset VITRINA_STORAGE_URL.",
         )
     shutil.rmtree(folder)
 
